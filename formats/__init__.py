@@ -1,0 +1,143 @@
+"""Bytes to batches and columns to bytes: one table from media type to format.
+
+A format is a module with
+
+    MEDIA_TYPES                                   its media types, the canonical one first
+    read(stream, rows, expected) -> batches       a training file, streamed in batches of at most `rows` rows
+    decode(body, expected) -> Batch               a request
+    encode(columns, wrapper, ids) -> bytes        an answer
+
+All of them raise `FormatError` for bytes that are not what they should be. Nothing here knows an algorithm or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Protocol, cast
+
+from formats import csv, json, jsonlines, recordio
+from formats.batch import Batch, Columns, Expected
+from formats.errors import FormatError, NotAcceptableError, UnknownMediaTypeError
+
+__all__ = [
+    "Batch",
+    "Columns",
+    "Expected",
+    "Format",
+    "FormatError",
+    "MediaType",
+    "NotAcceptableError",
+    "UnknownMediaTypeError",
+    "decode",
+    "find",
+    "negotiate",
+    "parse_media_type",
+    "read",
+]
+
+
+class Format(Protocol):
+    """What a format's module offers."""
+
+    MEDIA_TYPES: tuple[str, ...]
+
+    def read(self, stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
+        """Batches of at most `rows` rows from a stream that is read once, front to back."""
+
+    def decode(self, body: bytes, expected: Expected) -> Batch:
+        """All rows of a request body."""
+
+    def encode(self, columns: Columns, wrapper: str, ids: Sequence[str] | None) -> bytes:
+        """An answer: row i is the i-th element of every column; `wrapper` is the JSON key around all rows."""
+
+
+FORMATS = cast("tuple[Format, ...]", (json, jsonlines, csv, recordio))
+_BY_MEDIA_TYPE = {media_type: a_format for a_format in FORMATS for media_type in a_format.MEDIA_TYPES}
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A parsed media type: `text/csv; label_size=1` is name `text/csv`, parameters {"label_size": "1"}."""
+
+    name: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def quality(self) -> float:
+        """The weight `q` of an Accept range (RFC 9110, 12.4.2); 1 when absent, 0 when unreadable."""
+        try:
+            return min(1.0, max(0.0, float(self.parameters.get("q", "1"))))
+        except ValueError:
+            return 0.0
+
+
+def parse_media_type(text: str) -> MediaType:
+    """`Text/CSV; Label_Size="1"` -> MediaType("text/csv", {"label_size": "1"}) (RFC 9110, 8.3.1)."""
+    name, *parameters = text.split(";")
+    pairs = (parameter.partition("=") for parameter in parameters)
+    return MediaType(
+        name.strip().lower(), {key.strip().lower(): value.strip().strip('"') for key, _, value in pairs if key.strip()}
+    )
+
+
+def find(name: str) -> Format:
+    """The format with this media type (without parameters) or alias.
+
+    Raises UnknownMediaTypeError.
+    """
+    try:
+        return _BY_MEDIA_TYPE[name]
+    except KeyError:
+        raise UnknownMediaTypeError(f"'{name}' is not a known content type") from None
+
+
+def read(stream: BinaryIO, content_type: str, rows: int, expected: Expected) -> Iterator[Batch]:
+    """Batches of a training file; see `Format.read`. `label_size` in the content type overrides `expected`."""
+    media_type = parse_media_type(content_type)
+    return find(media_type.name).read(stream, rows, _with_parameters(expected, media_type))
+
+
+def decode(body: bytes, content_type: str, expected: Expected) -> Batch:
+    """All rows of a request body; see `Format.decode`."""
+    media_type = parse_media_type(content_type)
+    return find(media_type.name).decode(body, _with_parameters(expected, media_type))
+
+
+def negotiate(accept: str | None, offered: Iterable[str], default: str) -> MediaType:
+    """The answer's media type: the acceptable one of highest quality, the earlier of equals (RFC 9110, 12.5.1).
+
+    offered: canonical media types the algorithm can answer in; `default` answers an absent header or a wildcard.
+    The result keeps the range's parameters (`application/json; verbose=true`), less `q`.
+    Raises NotAcceptableError.
+    """
+    offered = tuple(offered)
+    ranges = [parse_media_type(part) for part in (accept or "*/*").split(",") if part.strip()]
+    refused = {_canonical(wanted.name) for wanted in ranges if wanted.quality == 0}
+    for wanted in sorted(ranges, key=lambda wanted: -wanted.quality):
+        if wanted.quality == 0:
+            continue
+        group = wanted.name.removesuffix("*")
+        for name in (default, *offered):
+            matches = _canonical(wanted.name) == name or (group.endswith("/") and name.startswith(group))
+            if (matches or wanted.name == "*/*") and name not in refused:
+                return MediaType(name, {key: value for key, value in wanted.parameters.items() if key != "q"})
+    raise NotAcceptableError(f"cannot answer in '{accept}'; Accept must allow one of {', '.join(offered)}")
+
+
+def _canonical(name: str) -> str:
+    known = _BY_MEDIA_TYPE.get(name)
+    return known.MEDIA_TYPES[0] if known else name
+
+
+def _with_parameters(expected: Expected, media_type: MediaType) -> Expected:
+    """`expected`, with what the parameters of the content type say."""
+    charset = media_type.parameters.get("charset", media_type.parameters.get("encoding", "utf-8"))
+    if charset.lower() not in ("utf-8", "utf8", "us-ascii", "ascii"):
+        raise UnknownMediaTypeError(f"charset must be utf-8, got '{charset}'")
+    label_size = media_type.parameters.get("label_size")
+    if label_size is None:
+        return expected
+    if label_size not in ("0", "1"):
+        raise UnknownMediaTypeError(f"label_size must be 0 or 1, got '{label_size}'")
+    return Expected(expected.width, int(label_size))

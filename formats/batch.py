@@ -1,0 +1,131 @@
+"""The one shape in which rows travel: from every format, to every algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from formats.errors import FormatError
+
+Dense = NDArray[np.float32]
+Columns = dict[str, NDArray[np.generic]]  # name -> (n,) or (n, m): what a model answers, and what `encode` writes
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the caller knows of the rows before reading them.
+
+    width: number of features of each row (`feature_dim`); rows of another width are refused. None: the first row says.
+    label_columns: number of leading label columns of a CSV row, 0 or 1. None: one if a row has width + 1 columns.
+    """
+
+    width: int | None = None
+    label_columns: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`n` rows of `d` features.
+
+    features: (n, d) float32, either a C-contiguous ndarray or a `scipy.sparse.csr_array` with sorted, unique indices
+    labels:   (n,) float32, or None where the rows have none
+    weights:  (n,) float32, or None for ones
+    ids:      n strings (the `uid` of a Record), or None
+    """
+
+    features: Dense | sparse.csr_array
+    labels: NDArray[np.float32] | None = None
+    weights: NDArray[np.float32] | None = None
+    ids: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Number of features `d`."""
+        return int(self.features.shape[1])
+
+    @property
+    def is_sparse(self) -> bool:
+        """True when `features` is a CSR matrix."""
+        return not isinstance(self.features, np.ndarray)
+
+    @classmethod
+    def empty(cls, width: int) -> Batch:
+        """No rows of `width` features: what a host without data brings to a step."""
+        return cls(np.empty((0, width), np.float32))
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Rows start..stop-1; dense features are a view."""
+        return Batch(
+            self.features[start:stop],
+            None if self.labels is None else self.labels[start:stop],
+            None if self.weights is None else self.weights[start:stop],
+            None if self.ids is None else self.ids[start:stop],
+        )
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """The rows of all batches in order; sparse if any is sparse. Labels, weights, ids are kept if all batches have them."""
+    if len(batches) == 1:
+        return batches[0]
+    if any(batch.is_sparse for batch in batches):
+        features = sparse.vstack(
+            [sparse.csr_array(batch.features) for batch in batches], format="csr", dtype=np.float32
+        )
+    else:
+        features = np.concatenate([batch.features for batch in batches])
+    labels = [batch.labels for batch in batches if batch.labels is not None]
+    weights = [batch.weights for batch in batches if batch.weights is not None]
+    ids = [batch.ids for batch in batches if batch.ids is not None]
+    return Batch(
+        features,
+        np.concatenate(labels) if len(labels) == len(batches) else None,
+        np.concatenate(weights) if len(weights) == len(batches) else None,
+        [uid for part in ids for uid in part] if len(ids) == len(batches) else None,
+    )
+
+
+def rebatch(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
+    """The same rows in batches of exactly `rows`, the last one shorter; copies only rows that straddle two batches."""
+    held: list[Batch] = []
+    count = 0
+    for batch in batches:
+        start = 0
+        while count + len(batch) - start >= rows:
+            stop = start + rows - count
+            yield concatenate([*held, batch.rows(start, stop)])
+            held, count, start = [], 0, stop
+        if start < len(batch):
+            held.append(batch.rows(start, len(batch)))
+            count += len(batch) - start
+    if held:
+        yield concatenate(held)
+
+
+def require_finite(batch: Batch, first_row: int = 1) -> None:
+    """Raises FormatError for the first NaN or infinity among features and labels; rows count from `first_row`."""
+    values = batch.features if isinstance(batch.features, np.ndarray) else batch.features.data
+    parts = [values] if batch.labels is None else [values, batch.labels]
+    # A sum is not finite if a term is not; it costs one pass without a temporary. It may also overflow: hence the look.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if all(np.isfinite(part.sum()) for part in parts):
+            return
+    dense_rows = (batch.rows(i, i + 1) for i in range(len(batch)))
+    for row, one in enumerate(dense_rows, first_row):
+        cells = one.features[0] if isinstance(one.features, np.ndarray) else one.features.toarray()[0]
+        bad = np.flatnonzero(~np.isfinite(cells))
+        if bad.size:
+            what = "a missing (NaN) value" if np.isnan(cells[bad[0]]) else "an infinite value"
+            raise FormatError(
+                f"feature {bad[0] + 1} of {one.width} is {what}. Please remove any missing (NaN) or infinite values "
+                "in the input data.",
+                row=row,
+            )
+        if one.labels is not None and not np.isfinite(one.labels[0]):
+            raise FormatError("the label is missing (NaN) or infinite. Please give every row a finite label.", row=row)
