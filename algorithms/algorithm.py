@@ -1,0 +1,95 @@
+"""What an algorithm's package declares, as data, for the shell, the server, the documentation and the tests to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import formats
+from formats.batch import Batch, Columns
+
+if TYPE_CHECKING:
+    from algorithms.hyperparameters import Hyperparameters
+    from algorithms.job import Job
+
+RECORDIO = "application/x-recordio-protobuf"
+JSON = "application/json"
+JSONLINES = "application/jsonlines"
+CSV = "text/csv"
+
+
+class Model(Protocol):
+    """What training gives and serving loads: plain arrays, complete, never half-trained."""
+
+    @property
+    def width(self) -> int:
+        """Number of features of a row."""
+
+    def predict(self, batch: Batch) -> Columns:
+        """The answers, by the guide's names, in the guide's order: element i of each column belongs to row i."""
+
+    def save(self, directory: Path) -> None:
+        """Writes the artifact in the hosted service's own format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that training reports; `channel:name` is what the guide and the tuner call it."""
+
+    channel: str
+    name: str
+    direction: Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSpec:
+    """An input channel that an algorithm knows."""
+
+    name: str
+    required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """One algorithm, complete.
+
+    name:           its folder
+    repository:     the guide's repository name (`linear-learner`), an alias of `name`
+    dimension:      its name in `#metrics` lines, as the hosted service prints it
+    fit:            trains; ends early, with what there is, when `job.stopped()`
+    load:           reads the artifact, ours or the hosted service's; raises UserError if it is not one
+    evaluate:       scores batches of the test channel: a value for each metric of that channel asked for
+    content_types:  of the training channels, the default first
+    request_types, response_types: of the server, the default first
+    wrapper:        the key around the answers in JSON
+    max_hosts:      None means any number
+    """
+
+    name: str
+    repository: str
+    dimension: str
+    hyperparameters: type[Hyperparameters]
+    fit: Callable[[Job, Any], Model]
+    load: Callable[[Path], Model]
+    evaluate: Callable[[Job, Any, Any, Iterator[Batch]], dict[str, float]]
+    channels: tuple[ChannelSpec, ...]
+    metrics: tuple[Metric, ...]
+    content_types: tuple[str, ...] = (RECORDIO, CSV, JSONLINES)
+    request_types: tuple[str, ...] = (JSON, JSONLINES, CSV, RECORDIO)
+    response_types: tuple[str, ...] = (JSON, JSONLINES, CSV, RECORDIO)
+    wrapper: str = "predictions"
+    max_hosts: int | None = None
+    allows_missing: bool = False
+
+    def training_media_types(self) -> set[str]:
+        """The content types of the training channels, with their aliases."""
+        return {alias for name in self.content_types for alias in formats.find(name).MEDIA_TYPES}
+
+    def metric(self, channel: str, name: str) -> Metric:
+        """The declared metric of this name; a metric that nobody declared must not be reported."""
+        for metric in self.metrics:
+            if (metric.channel, metric.name) == (channel, name):
+                return metric
+        raise LookupError(f"{self.name} declares no metric {channel}:{name}")

@@ -1,0 +1,187 @@
+"""A channel's data as batches, from files or from a FIFO an epoch, read ahead of computing in a thread of its own."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import formats
+from algorithms.errors import UserError
+from algorithms.job import ChannelConfig
+from algorithms.report import Report, log
+from formats import Batch, Expected, FormatError
+from formats.batch import rebatch, require_finite
+
+READ_AHEAD = 2  # batches: one being computed with, two ready, one being read
+SAMPLE_ROWS = 3
+_POLL = 0.05  # seconds between looks at whether to stop, or whether a FIFO has appeared
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Channel:
+    """One input channel of a running job; each `epoch()` reads it once from the start."""
+
+    def __init__(
+        self,
+        config: ChannelConfig,
+        data: Path,
+        content_type: str,
+        report: Report,
+        stopped: Callable[[], bool],
+        *,
+        allows_missing: bool,
+    ) -> None:
+        self.config = config
+        self.sample: Batch | None = None  # the first rows that were read, for the model's self-test
+        self._data = data
+        self._content_type = content_type
+        self._report = report
+        self._stopped = stopped
+        self._allows_missing = allows_missing
+        self._epochs = 0
+
+    @property
+    def name(self) -> str:
+        """The channel's name, as the user gave it."""
+        return self.config.name
+
+    def files(self) -> list[Path]:
+        """The data files of File mode, in sorted order; hidden, `_SUCCESS`-like and manifest files are passed over."""
+        root = self._data / self.name
+        found = sorted(path for path in root.rglob("*") if path.is_file())
+        return [path for path in found if not any(_passed_over(part) for part in path.relative_to(root).parts)]
+
+    def without_data(self) -> UserError:
+        """What to raise when no host found a row."""
+        return UserError(
+            f"No data in channel '{self.name}'. Please verify that it points to files with at least one record."
+        )
+
+    @contextmanager
+    def epoch(self, rows: int, expected: Expected) -> Iterator[Iterator[Batch]]:
+        """The next pass: batches of `rows` rows, the last one shorter; they end early when the job is told to stop.
+
+        Leaving the block closes the file or FIFO, read to its end or not. Raises UserError for data that cannot be
+        read, naming channel, file, row and column.
+        """
+        number, self._epochs = self._epochs, self._epochs + 1
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(READ_AHEAD)
+        closed = threading.Event()
+
+        def offer(item: Batch | BaseException | None) -> None:
+            while not closed.is_set():
+                with suppress(queue.Full):
+                    ready.put(item, timeout=_POLL)
+                    return
+
+        def produce() -> None:
+            try:
+                for batch in self._read(number, rows, expected, closed):
+                    offer(batch)
+                    if closed.is_set():
+                        return
+                offer(None)
+            except BaseException as error:
+                offer(error)
+
+        # daemon: a thread that waits for a FIFO's writer must not keep the process alive
+        thread = threading.Thread(target=produce, name=f"read-{self.name}", daemon=True)
+        thread.start()
+        try:
+            yield self._consume(ready)
+        finally:
+            closed.set()
+            thread.join(timeout=1)
+
+    def _consume(self, ready: queue.Queue[Batch | BaseException | None]) -> Iterator[Batch]:
+        while not self._stopped():
+            try:
+                item = ready.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            if self.sample is None:
+                self.sample = item.rows(0, SAMPLE_ROWS)
+            yield item
+
+    def _read(self, number: int, rows: int, expected: Expected, closed: threading.Event) -> Iterator[Batch]:
+        started, size, count = time.perf_counter(), 0, 0
+        sources = [self._await_pipe(number, closed)] if self.config.mode == "Pipe" else self.files()
+
+        def whole_files() -> Iterator[Batch]:
+            nonlocal size
+            for path in sources:
+                if closed.is_set():
+                    return
+                with path.open("rb", buffering=0) as raw:
+                    counted = _Counted(raw)
+                    yield from self._checked(path, counted, rows, expected)
+                    size += counted.size
+
+        for batch in rebatch(whole_files(), rows):
+            count += 1
+            yield batch
+        self._report.read(self._data / self.name, number, time.perf_counter() - started, count, size)
+
+    def _checked(self, path: Path, raw: io.RawIOBase, rows: int, expected: Expected) -> Iterator[Batch]:
+        """The batches of one file, every value finite, every fault told with its place."""
+        first_row = 1
+        try:
+            for batch in formats.read(_decompressed(raw), self._content_type, rows, expected):
+                if not self._allows_missing:
+                    require_finite(batch, first_row)
+                first_row += len(batch)
+                yield batch
+        except (FormatError, EOFError, gzip.BadGzipFile) as error:
+            place = f"file '{path.relative_to(self._data / self.name)}'" if self.config.mode == "File" else path.name
+            raise UserError(
+                f"Unable to read data channel '{self.name}' as {self._content_type}: {place}, {error}"
+            ) from None
+
+    def _await_pipe(self, number: int, closed: threading.Event) -> Path:
+        path = self._data / f"{self.name}_{number}"
+        waited = 0.0
+        while not path.exists() and not closed.is_set():
+            time.sleep(_POLL)
+            waited += _POLL
+            if abs(waited - 10) < _POLL / 2:
+                log.info("waiting for the pipe %s to appear", path.name)
+        return path
+
+
+def _passed_over(name: str) -> bool:
+    return name.startswith((".", "_")) or name.endswith((".manifest", "-manifest"))
+
+
+def _decompressed(raw: io.RawIOBase) -> BinaryIO:
+    """The stream, through gzip if its first bytes say so; names and CompressionType are not trusted."""
+    buffered = io.BufferedReader(raw, 1 << 16)
+    if buffered.peek(2)[:2] == _GZIP_MAGIC:
+        return cast("BinaryIO", gzip.GzipFile(fileobj=buffered))
+    return buffered
+
+
+class _Counted(io.RawIOBase):
+    """A raw stream that counts the bytes read from it."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        count = self._raw.readinto(buffer)
+        self.size += count or 0
+        return count

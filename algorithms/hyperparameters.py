@@ -1,0 +1,155 @@
+"""Hyperparameters: declared once with pydantic, read from the platform's strings, every fault reported at once."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticUndefined
+
+from algorithms.errors import UserError
+
+
+def hyperparameter(
+    default: Any = PydanticUndefined,
+    *,
+    description: str,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    tune: tuple[float, float] | tuple[str, ...] | None = None,
+) -> Any:
+    """A row of the guide's table: default (none: required), range, meaning and the guide's recommended tuning range."""
+    extra: dict[str, Any] = {} if tune is None else {"tune": list(tune)}
+    return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
+
+
+class Hyperparameters(BaseModel):
+    """What every algorithm takes; an algorithm's class adds a field for each row of its table in the guide.
+
+    Names that begin with `_` or `sagemaker_` are the service's own (the tuner injects `_tuning_objective_metric`) and
+    are accepted without being looked at.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    seed: int = hyperparameter(
+        0, ge=0, le=2**32 - 1, description="Seed of the random numbers; the same seed gives the same artifact bytes."
+    )
+
+    @classmethod
+    def parse(cls, provided: Mapping[str, Any]) -> Self:
+        """From `hyperparameters.json`: strings, JSON in strings, or JSON. Raises UserError with all faults."""
+        known = {name: value for name, value in provided.items() if name in cls.model_fields}
+        strangers = [name for name in provided if name not in known and not name.startswith(("_", "sagemaker_"))]
+        faults = [cls._unknown(name) for name in strangers]
+        decoded = {name: _decode(value, cls._schema(name)) for name, value in known.items()}
+        try:
+            hyperparameters = cls.model_validate(decoded)
+        except ValidationError as error:
+            faults += cls._faults(error, provided)
+            raise UserError("; ".join(faults)) from None
+        if faults:
+            raise UserError("; ".join(faults))
+        return hyperparameters
+
+    @classmethod
+    def rule(cls, name: str) -> str:
+        """What a value must be, in words: `an integer >= 1 or auto`."""
+        return " or ".join(_rules(cls._schema(name)))
+
+    @classmethod
+    def _schema(cls, name: str) -> dict[str, Any]:
+        schema: dict[str, Any] = cls.model_json_schema()["properties"][name]
+        return schema
+
+    @classmethod
+    def _unknown(cls, name: str) -> str:
+        close = difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.6)
+        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(cls.model_fields))}"
+        return f"unknown hyperparameter '{name}'; {hint}"
+
+    @classmethod
+    def _faults(cls, error: ValidationError, provided: Mapping[str, Any]) -> list[str]:
+        faults: dict[str, str] = {}  # one sentence a field: a union reports a fault for each member
+        for fault in error.errors(include_url=False):
+            if not fault["loc"]:  # a rule between several fields, worded by the algorithm's own validator
+                faults[fault["msg"]] = fault["msg"].removeprefix("Value error, ")
+                continue
+            name = str(fault["loc"][0])
+            if fault["type"] == "missing" and name not in provided:
+                faults[name] = f"hyperparameter '{name}' is required: {cls.rule(name)}"
+            else:
+                faults[name] = f"hyperparameter '{name}' must be {cls.rule(name)}, got {_shown(provided[name])}"
+        return list(faults.values())
+
+
+def _decode(value: Any, schema: Mapping[str, Any]) -> Any:
+    """One value as its field's type wants it; what cannot be decoded is left for the field to refuse.
+
+    Clients send `10`, `"10"`, `"\\"10\\""` and `true`, `"true"`, `"True"`; lists as JSON, as Python prints them, or
+    with commas (reference: container contract, 1.2).
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        try:
+            text = str(json.loads(text)).strip()
+        except ValueError:
+            return text
+    if not _takes_list(schema):
+        return text
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            decoded = parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(decoded, list):
+            return decoded
+    return [part.strip() for part in text.split(",")]
+
+
+def _takes_list(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "array" or any(_takes_list(option) for option in schema.get("anyOf", ()))
+
+
+def _rules(schema: Mapping[str, Any]) -> list[str]:
+    """The alternatives that a field's JSON schema allows, in words."""
+    if "anyOf" in schema:
+        return [rule for option in schema["anyOf"] for rule in _rules(option)]
+    if "const" in schema:
+        return [str(schema["const"])]
+    if "enum" in schema:
+        return [f"one of {', '.join(map(str, schema['enum']))}"]
+    match schema.get("type"):
+        case "boolean":
+            return ["true or false"]
+        case "array":
+            return [f"a JSON list of {' and '.join(_rules(schema['items'])).removeprefix('one of ')}"]
+        case "integer":
+            return [f"an integer{_bounds(schema)}"]
+        case "number":
+            return [f"a number{_bounds(schema)}"]
+        case "null":
+            return []
+    return ["text"]
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f" in [{low:.10g}, {high:.10g}]"
+    signs = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
+    bounds = [f"{sign} {schema[key]:.10g}" for key, sign in signs if schema.get(key) is not None]
+    return f" {' and '.join(bounds)}" if bounds else ""
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return f"'{text if len(text) <= 60 else text[:57] + '...'}'"

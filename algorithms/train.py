@@ -1,0 +1,191 @@
+"""The story of a training job: read what the platform says, train, save, score, and end with the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import algorithms
+from algorithms import artifact
+from algorithms.algorithm import Algorithm, Model
+from algorithms.channel import Channel
+from algorithms.cluster import connect
+from algorithms.environment import Environment
+from algorithms.errors import PlatformError, UserError
+from algorithms.hyperparameters import Hyperparameters
+from algorithms.job import Job, JobConfig, NothingLearned, Paths
+from algorithms.report import Counters, Report, log, start_log
+from formats import Batch, Expected, parse_media_type
+
+_TEST_ROWS = 5000  # rows of the test channel scored at a time
+_MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def main() -> int:
+    """The console program `train`. Exit code 0: trained; 2: the customer's mistake; 1: ours; 3: the machine's."""
+    started = time.perf_counter()
+    paths = Paths(Path("/opt/ml"))
+    start_log(20)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        environment = Environment.read(os.environ)
+        paths = Paths(environment.base)
+        start_log(environment.log_level)
+        log.info("Docker entrypoint called with argument(s): train", extra={"plain": True})
+        run(environment, stop, started)
+    except NothingLearned:
+        log.warning("Stopped before anything was learned: there is no model to save.")
+    except Exception as error:
+        return _fail(paths.failure, error)
+    return 0
+
+
+def run(environment: Environment, stop: threading.Event, started: float) -> None:
+    """Trains the environment's algorithm on the job laid out under `environment.base`.
+
+    stop: set when the platform asks the job to end. started: `time.perf_counter()` at process start.
+    """
+    algorithm = algorithms.find(environment.algorithm)
+    paths = Paths(environment.base)
+    config = JobConfig.read(paths)
+    hyperparameters = _configure(algorithm, config)
+    _check(algorithm, config)
+    paths.metrics.parent.mkdir(parents=True, exist_ok=True)
+    report = Report(config.current_host, algorithm.dimension, paths.metrics)
+    channels = _channels(algorithm, config, report, stop)
+    log.info("Number of GPUs being used: 0")
+    setup = time.perf_counter() - started
+    with connect(config.hosts, config.current_host, environment.cluster_port) as cluster:
+        job = Job(channels, cluster, report, stop.is_set)
+        _require_data(job)
+        model = algorithm.fit(job, hyperparameters)
+        if cluster.rank == 0:
+            with report.timed("model.serialize.time"):
+                artifact.save(paths.model, algorithm, hyperparameters, model, channels["train"].sample)
+        report.metrics()
+        _score(algorithm, job, hyperparameters, model)
+    total = time.perf_counter() - started
+    report.metrics({"setuptime": 1000 * setup, "totaltime": 1000 * total})
+
+
+def _configure(algorithm: Algorithm, config: JobConfig) -> Hyperparameters:
+    """The hyperparameters, logged as the hosted service logs its merging of defaults and the customer's."""
+    kind = algorithm.hyperparameters
+    defaults = {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
+    log.info("Reading default configuration from algorithms.%s: %s", algorithm.name, defaults)
+    source = config.paths.config / "hyperparameters.json"
+    log.info("Merging with provided configuration from %s: %s", source, dict(config.hyperparameters))
+    hyperparameters = kind.parse(config.hyperparameters)
+    log.info("Final configuration: %s", hyperparameters.model_dump())
+    return hyperparameters
+
+
+def _check(algorithm: Algorithm, config: JobConfig) -> None:
+    """What can be known to fail before any data are read."""
+    if algorithm.max_hosts is not None and len(config.hosts) > algorithm.max_hosts:
+        raise UserError(
+            f"{algorithm.name} trains on at most {algorithm.max_hosts} host, the job has {len(config.hosts)}. "
+            "Please set the instance count accordingly."
+        )
+    known = {channel.name: channel.required for channel in algorithm.channels}
+    described = ", ".join(f"{name} ({'required' if required else 'optional'})" for name, required in known.items())
+    for name in config.channels:
+        if name not in known:
+            raise UserError(f"unknown channel '{name}'; {algorithm.name} reads the channels {described}.")
+    for name, required in known.items():
+        if required and name not in config.channels:
+            raise UserError(f"channel '{name}' is missing; {algorithm.name} reads the channels {described}.")
+    with artifact.staged(config.paths.model):
+        pass  # an unwritable model folder is better known now than after hours of training
+
+
+def _channels(algorithm: Algorithm, config: JobConfig, report: Report, stop: threading.Event) -> dict[str, Channel]:
+    channels = {}
+    for name, channel in config.channels.items():
+        content_type = channel.content_type or algorithm.content_types[0]
+        media_type = parse_media_type(content_type)
+        if media_type.name not in algorithm.training_media_types():
+            raise UserError(
+                f"channel '{name}': content type must be one of {', '.join(algorithm.content_types)}, "
+                f"got '{content_type}'."
+            )
+        log.info("Loaded iterator creator %s for content type ('%s', '1.0')", media_type.name, media_type.name)
+        channels[name] = Channel(
+            channel,
+            config.paths.data,
+            content_type,
+            report,
+            stop.is_set,
+            allows_missing=algorithm.allows_missing,
+        )
+    return channels
+
+
+def _require_data(job: Job) -> None:
+    """A File channel without files is the customer's mistake, unless another host of the job has some."""
+    for channel in job.channels.values():
+        if channel.config.mode == "File" and job.cluster.total(len(channel.files())) == 0:
+            raise channel.without_data()
+
+
+def _score(algorithm: Algorithm, job: Job, hyperparameters: Any, model: Model) -> None:
+    """Scores the test channel; of a replicated one, only on the leader, so that sums over hosts count it once."""
+    channel = job.channels.get("test")
+    if channel is None:
+        log.info("Test data is not provided.")
+        return
+    seen = [0, 0]
+
+    def counted(batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            seen[0] += len(batch)
+            seen[1] += 1
+            yield batch
+
+    if channel.config.replicated and job.cluster.rank > 0:
+        values = algorithm.evaluate(job, hyperparameters, model, iter(()))
+    else:
+        expected = Expected(model.width, None)
+        with channel.epoch(_TEST_ROWS, expected) as batches:
+            values = algorithm.evaluate(job, hyperparameters, model, counted(batches))
+    if job.cluster.total(job.stopped()):
+        log.warning("Stopped while the test channel was scored: its metrics are left out.")
+        return
+    if job.cluster.total(seen[0]) == 0:
+        raise channel.without_data()
+    job.report.metrics(Counters().epoch(*seen), Meta="test_data_iter")
+    job.report.scores({algorithm.metric("test", name): value for name, value in values.items()})
+
+
+def _fail(failure: Path, error: Exception) -> int:
+    """Logs the traceback, writes the failure file and returns the exit code (DESIGN, decision 10)."""
+    if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
+        error = PlatformError(f"{error.strerror}: {error.filename}")
+    exit_code, prefix = getattr(error, "exit_code", 1), getattr(error, "prefix", "AlgorithmError: ")
+    message = (
+        f"{prefix}{error}"
+        if isinstance(error, UserError | PlatformError)
+        else (f"{prefix}{type(error).__name__}: {error}. This is a fault of Inbuilt; the log has its traceback.")
+    )
+    if not isinstance(error, UserError):
+        traceback.print_exception(error, file=sys.stderr)
+    log.error("%s", message)
+    try:
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(message, encoding="utf-8")
+    except OSError as unwritable:
+        log.error("cannot write the failure file: %s", unwritable)
+    return int(exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
