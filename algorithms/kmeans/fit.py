@@ -1,0 +1,201 @@
+"""Training: mini-batches move K centers, Lloyd's method reduces them to k."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from algorithms.algorithm import Metric
+from algorithms.errors import UserError
+from algorithms.job import Job, NothingLearned
+from algorithms.kmeans.hyperparameters import KMeansHyperparameters
+from algorithms.kmeans.initialise import plus_plus_rows, uniform_rows
+from algorithms.kmeans.lloyd import Lloyd
+from algorithms.kmeans.model import KMeansModel
+from algorithms.kmeans.nearest import distances, nearest
+from algorithms.report import Counters, log
+from formats import Batch, Expected
+from formats.batch import Dense, concatenate
+
+REPORT_EVERY = 10  # batches between two lines on the mean squared distance
+
+
+@dataclass(slots=True)
+class State:
+    """The centers as sums, so that hosts merge by adding.
+
+    sums: (K, d) float64, the (decayed) sum of the rows each center has seen; counts: (K,) float64, their number
+    centers: (K, d) float32, sums / counts where a center has seen a row, where it began otherwise
+    """
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    centers: Dense
+
+    @classmethod
+    def starting_at(cls, centers: Dense) -> State:
+        """Centers that have seen no row yet: the first rows that come near replace them."""
+        return cls(np.zeros(centers.shape), np.zeros(len(centers)), centers)
+
+    def add(self, sums: NDArray[np.float64], counts: NDArray[np.float64], decay: float) -> None:
+        """Moves the centers by a mini-batch: guide, step 2 d, with the weight of earlier rows times `decay`."""
+        self.sums = decay * self.sums + sums
+        self.counts = decay * self.counts + counts
+        seen = self.counts > 0
+        self.centers[seen] = self.sums[seen] / self.counts[seen, None]
+
+
+def fit(job: Job, hyperparameters: KMeansHyperparameters) -> KMeansModel:
+    """Trains on the channel `train`. Raises UserError for data that cannot be read, or fewer rows than `k`."""
+    train, report = job.channels["train"], job.report
+    random = np.random.default_rng(hyperparameters.seed)
+    expected = Expected(hyperparameters.feature_dim, label_columns=None)
+    counters, started, records = Counters(), time.perf_counter(), 0
+    state: State | None = None
+    for epoch in range(hyperparameters.epochs):
+        with train.epoch(hyperparameters.mini_batch_size, expected) as batches:
+            if state is None:
+                with report.timed("initialize.time"):
+                    state, first = initialise(job, hyperparameters, batches, random)
+                batches = chain(first, batches)  # kept, not read again: a FIFO has no rewind
+                report.metrics(counters.epoch(sum(map(len, first)), len(first)), Meta="init_train_data_iter")
+            with report.timed("update.time"):
+                seen = run_epoch(job, hyperparameters, state, batches)
+        records += seen[0]
+        log.info("processed a total of %d examples", seen[0])
+        report.progress(epoch + 1, hyperparameters.epochs)
+        report.metrics(counters.epoch(*seen), Meta="training_data_iter", epoch=epoch)
+        if job.cluster.total(job.stopped()):
+            break
+    report.throughput(records, time.perf_counter() - started)
+    if state is None or not state.counts.any():
+        raise NothingLearned
+    with report.timed("finalize.time"):
+        return KMeansModel(shrink(job, hyperparameters, state, random))
+
+
+def initialise(
+    job: Job, hyperparameters: KMeansHyperparameters, batches: Iterator[Batch], random: np.random.Generator
+) -> tuple[State, list[Batch]]:
+    """The initial centers, and the batches that were read to choose them: at least K rows, if there are as many."""
+    K = hyperparameters.k * extra_center_factor(hyperparameters)
+    log.info("number of center slices 1")
+    first: list[Batch] = []
+    while sum(map(len, first)) < K and (batch := next(batches, None)) is not None:
+        first.append(batch)
+    rows = concatenate(first) if first else Batch.empty(hyperparameters.feature_dim)
+    if first and len(first[0]) < hyperparameters.mini_batch_size:
+        log.warning(
+            "Batch size %d is bigger than the first batch data. Effective batch size used to initialize is %d",
+            hyperparameters.mini_batch_size,
+            len(rows),
+        )
+    total = job.cluster.total(len(rows))
+    if job.cluster.total(job.stopped()) and total < K:
+        raise NothingLearned
+    if total == 0:
+        raise job.channels["train"].without_data()
+    if total < hyperparameters.k:
+        raise UserError(
+            f"hyperparameter 'k' must be at most the number of rows in channel 'train', got {hyperparameters.k} "
+            f"for {total} rows. Please lower k or provide more data."
+        )
+    if total < K:
+        log.warning("%d centers were asked for, but there are only %d rows: each of them becomes a center", K, total)
+        K = total
+    choose = plus_plus_rows if hyperparameters.init_method == "kmeans++" else uniform_rows
+    return State.starting_at(choose(job.cluster, rows.features, K, random)), first
+
+
+def extra_center_factor(hyperparameters: KMeansHyperparameters) -> int:
+    """`auto` is 10, as observed, less for large k: down to 4, the least the guide recommends, while K exceeds 1,000."""
+    if hyperparameters.extra_center_factor != "auto":
+        return hyperparameters.extra_center_factor
+    factor = max(4, min(10, 1000 // hyperparameters.k))
+    log.info("'extra_center_factor' was set to 'auto', evaluated to %d.", factor)
+    return factor
+
+
+def run_epoch(
+    job: Job, hyperparameters: KMeansHyperparameters, state: State, batches: Iterator[Batch]
+) -> tuple[int, int]:
+    """One pass: moves the centers batch by batch, the same on every host. Returns this host's rows and batches."""
+    rows = steps = 0
+    totals: list[tuple[float, float]] = []  # of each step, over all hosts: sum of squared distances, rows
+    for batch in job.cluster.in_step(batches, hyperparameters.feature_dim, job.stopped):
+        share = job.cluster.all_reduce(summarise(batch.features, state.centers))
+        sums, counts, squared = share[:-1, :-1], share[:-1, -1], share[-1, -1]
+        n = counts.sum()
+        half_life = hyperparameters.half_life_time_size
+        state.add(sums, counts, 0.5 ** (n / half_life) if half_life else 1.0)
+        rows += len(batch)
+        steps += len(batch) > 0
+        totals.append((squared, n))
+        if len(totals) % REPORT_EVERY == 0:
+            recent, all_ = (np.sum(part, axis=0) for part in (totals[-REPORT_EVERY:], totals))
+            log.info(
+                "Iter %d: Short term msd %f. Long term msd %f", len(totals), recent[0] / recent[1], all_[0] / all_[1]
+            )
+    return rows, steps
+
+
+def summarise(X: Dense | sparse.csr_array, centers: Dense) -> NDArray[np.float64]:
+    """What a mini-batch adds, (K + 1, d + 1).
+
+    A row for each center: the sum of the rows nearest to it, and their number. In the last cell: the sum of the squared
+    distances.
+    """
+    (n, d), K = X.shape, len(centers)
+    labels = nearest(X, centers)
+    member = sparse.csr_array((np.ones(n, np.float32), labels, np.arange(n + 1)), shape=(n, K))
+    share = np.zeros((K + 1, d + 1))
+    sums = member.T @ X
+    share[:-1, :-1] = sums if isinstance(sums, np.ndarray) else sums.toarray()
+    share[:-1, -1] = np.bincount(labels, minlength=K)
+    # sum ||x - c||^2 = sum ||x||^2 - 2 sum_k c_k . (sum of its rows) + sum_k n_k ||c_k||^2: no pass over differences
+    values = X.ravel() if isinstance(X, np.ndarray) else X.data
+    squares = (centers**2).sum(axis=1) @ share[:-1, -1] - 2 * (centers * share[:-1, :-1]).sum()
+    share[-1, -1] = max(float(values @ values) + squares, 0)
+    return share
+
+
+def shrink(job: Job, hyperparameters: KMeansHyperparameters, state: State, random: np.random.Generator) -> Dense:
+    """The k final centers (k, d): the best of several runs of Lloyd's method on the K centers, weighted by counts."""
+    K, k = len(state.counts), hyperparameters.k
+    log.info("shrinking %d centers into %d", K, k)
+    lloyd = Lloyd(
+        plus_plus=hyperparameters.local_lloyd_init_method == "kmeans++",
+        max_iterations=hyperparameters.local_lloyd_max_iter,
+        tolerance=hyperparameters.local_lloyd_tol,
+    )
+    points = state.centers.astype(np.float64)
+    best, best_msd = points[:k], np.inf
+    trials = hyperparameters.local_lloyd_num_trials
+    for attempt in range(10 if trials == "auto" else trials):  # auto: 10 attempts were observed
+        centers, msd = lloyd.reduce(points, state.counts, k, random)
+        log.info("local kmeans attempt #%d. Current mean square distance %f", attempt, msd)
+        if msd < best_msd:
+            best, best_msd = centers, msd
+    log.info("finished shrinking process. Mean Square Distance = %.0f", best_msd)
+    job.report.quality(Metric("train", "msd", "minimize"), best_msd)
+    return job.cluster.broadcast(best.astype(np.float32))
+
+
+def evaluate(
+    job: Job, hyperparameters: KMeansHyperparameters, model: KMeansModel, batches: Iterator[Batch]
+) -> dict[str, float]:
+    """msd and ssd, if asked for: mean and sum of the squared distances of the rows to their nearest centers."""
+    n, ssd = 0, 0.0
+    for batch in batches:
+        labels = nearest(batch.features, model.centers)
+        ssd += float(distances(batch.features, model.centers, labels).sum())
+        n += len(batch)
+    n_all, ssd_all = job.cluster.all_reduce(np.array([n, ssd], np.float64)).tolist()
+    values = {"msd": ssd_all / max(n_all, 1), "ssd": ssd_all}
+    return {name: values[name] for name in hyperparameters.eval_metrics}

@@ -1,0 +1,52 @@
+"""A trained k-means model: the centers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from algorithms.errors import UserError
+from algorithms.kmeans.nearest import distances, nearest
+from formats import Batch, Columns, FormatError, ndarray
+from formats.batch import Dense
+
+FILE = "model_algo-1"
+
+
+@dataclass(frozen=True, slots=True)
+class KMeansModel:
+    """centers: (k, d) float32."""
+
+    centers: Dense
+
+    @property
+    def width(self) -> int:
+        """Number of features `d`."""
+        return int(self.centers.shape[1])
+
+    def predict(self, batch: Batch) -> Columns:
+        """The index of the nearest center and the Euclidean distance to it, both float32 as in the guide."""
+        labels = nearest(batch.features, self.centers)
+        distance = np.sqrt(distances(batch.features, self.centers, labels))
+        return {"closest_cluster": labels.astype(np.float32), "distance_to_cluster": distance.astype(np.float32)}
+
+    def save(self, directory: Path) -> None:
+        """Writes `model_algo-1`: an MXNet NDArray list of one array, the centers."""
+        ndarray.save(directory / FILE, [self.centers])
+
+    @classmethod
+    def load(cls, directory: Path) -> KMeansModel:
+        """Reads `model_algo-1`, ours or the hosted service's. Raises UserError."""
+        path = directory / FILE
+        try:
+            arrays = ndarray.load(path)
+        except FileNotFoundError:
+            raise UserError(f"no k-means model in {directory}: '{FILE}' is missing") from None
+        except FormatError as error:
+            raise UserError(f"{path} is not a k-means model: {error}") from None
+        centers = next(iter(arrays.values() if isinstance(arrays, dict) else arrays), None)
+        if len(arrays) != 1 or centers is None or centers.ndim != 2:
+            raise UserError(f"{path} is not a k-means model: it must hold one array of shape (k, feature_dim)")
+        return cls(np.ascontiguousarray(centers, np.float32))
