@@ -1,0 +1,1 @@
+"""Answers requests over HTTP: the only package that knows HTTP."""

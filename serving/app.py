@@ -1,0 +1,123 @@
+"""The Flask application: `/ping`, `/execution-parameters` and `/invocations` of the container contract."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+import formats
+from algorithms.artifact import LoadedModel
+from algorithms.errors import UserError
+from formats import Expected, FormatError, NotAcceptableError, UnknownMediaTypeError, parse_media_type
+from formats.batch import require_finite
+from serving.settings import MIB, Settings
+
+log = logging.getLogger("gunicorn.error")
+
+
+def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
+    """An application that answers with this model. Raises UserError for settings that do not fit the algorithm."""
+    algorithm, model = loaded.algorithm, loaded.model
+    default_accept = _default_accept(loaded, settings)
+    expected = Expected(model.width, label_columns=0)
+    accepted = {alias for name in algorithm.request_types for alias in formats.find(name).MEDIA_TYPES}
+
+    app = Flask("inbuilt")
+    app.config["MAX_CONTENT_LENGTH"] = settings.body_limit
+
+    @app.get("/ping")
+    def ping() -> Response:
+        return Response(status=200)
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> Response:
+        return jsonify(
+            MaxConcurrentTransforms=min(settings.workers, 100),
+            BatchStrategy="MULTI_RECORD",
+            MaxPayloadInMB=0 if settings.body_limit is None else max(1, settings.body_limit // MIB),
+        )
+
+    @app.post("/invocations")
+    def invocations() -> Response:
+        answer = formats.negotiate(request.headers.get("Accept"), algorithm.response_types, default_accept)
+        content_type = request.headers.get("Content-Type") or algorithm.request_types[0]
+        if parse_media_type(content_type).name not in accepted:
+            raise UnknownMediaTypeError(
+                f"content type must be one of {', '.join(algorithm.request_types)}, got '{content_type}'"
+            )
+        body = _unpacked(
+            request.get_data(cache=False), request.headers.get("Content-Encoding", ""), settings.body_limit
+        )
+        if settings.batch and not body:
+            return Response(
+                b"", content_type=answer.name
+            )  # an empty file, or an empty share of one: no record, no answer
+        batch = formats.decode(body, content_type, expected)
+        if not algorithm.allows_missing:
+            require_finite(batch)
+        columns = model.predict(batch)
+        return Response(
+            formats.find(answer.name).encode(columns, algorithm.wrapper, batch.ids), content_type=answer.name
+        )
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        status, sentence = _status(error, settings)
+        if status == 500:
+            log.error("a request failed", exc_info=error)
+        return Response(sentence + "\n", status=status, content_type="text/plain; charset=utf-8")
+
+    return app
+
+
+def _default_accept(loaded: LoadedModel, settings: Settings) -> str:
+    offered = loaded.algorithm.response_types
+    try:
+        return formats.negotiate(settings.default_accept, offered, offered[0]).name
+    except NotAcceptableError:
+        raise UserError(
+            f"environment variable SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT must be one of {', '.join(offered)}, "
+            f"got '{settings.default_accept}'"
+        ) from None
+
+
+def _unpacked(body: bytes, encoding: str, limit: int | None) -> bytes:
+    """The body without its Content-Encoding, held to the same limit: a gzip bomb never unfolds."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return body
+        case "gzip" | "x-gzip":
+            unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            try:
+                plain = unzip.decompress(body, 0 if limit is None else limit + 1)
+            except zlib.error as error:
+                raise FormatError(f"the body is not gzip, as its Content-Encoding says: {error}") from None
+            if limit is not None and len(plain) > limit:
+                raise RequestEntityTooLarge
+            if not unzip.eof or unzip.unused_data:
+                raise FormatError("the body must be one gzip member, complete; it is cut short or followed by more")
+            return plain
+        case _:
+            raise UnknownMediaTypeError(f"Content-Encoding must be gzip or identity, got '{encoding}'")
+
+
+def _status(error: Exception, settings: Settings) -> tuple[int, str]:
+    """The HTTP status of a failed request, and the sentence that the client reads."""
+    match error:
+        case FormatError():
+            return 400, f"unable to evaluate payload provided: {error}"
+        case UnknownMediaTypeError():
+            return 415, str(error)
+        case NotAcceptableError():
+            return 406, str(error)
+        case RequestEntityTooLarge():
+            return 413, (
+                f"the request's body must have at most {settings.body_limit} bytes, unpacked; send fewer records, or "
+                "set MAX_CONTENT_LENGTH (in batch transform: MaxPayloadInMB)"
+            )
+        case HTTPException(code=int(code)):
+            return code, f"{error.name}: {request.method} {request.path}"
+    return 500, "the model could not answer; the container's log has the reason"

@@ -1,0 +1,34 @@
+"""The console program `inbuilt`, entry point of the images: `inbuilt train` and `inbuilt serve`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+USAGE = """\
+usage: docker run IMAGE train    train on the job laid out under /opt/ml, write the model to /opt/ml/model
+       docker run IMAGE serve    answer /ping, /invocations and /execution-parameters for the model in /opt/ml/model
+       docker run IMAGE --version
+"""
+
+
+def main() -> int:
+    """Runs the program named by the first argument. Exit code 2 for any other word."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    match command:
+        case "train":
+            from algorithms import train  # each program imports only what it needs: `serve` must be ready soon
+
+            return train.main()
+        case "serve":
+            from serving import server
+
+            return server.main()
+        case "--version":
+            sys.stdout.write(f"inbuilt {version('inbuilt')}\n")
+            return 0
+        case "--help" | "-h":
+            sys.stdout.write(USAGE)
+            return 0
+    sys.stderr.write(f"inbuilt: the command must be train or serve, got '{command}'\n{USAGE}")
+    return 2

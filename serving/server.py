@@ -1,0 +1,83 @@
+"""The console program `serve`: loads the model once, then answers from a few workers that share it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from algorithms.artifact import LoadedModel
+    from serving.settings import Settings
+
+THREADS = 2  # of each worker: one computes, one takes in the next request or answers /ping meanwhile
+GRACE = 25  # seconds to answer what has been accepted, of the 30 between the platform's SIGTERM and its SIGKILL
+
+
+def main() -> int:
+    """Serves the model in /opt/ml/model until SIGTERM. Exit code 2: no model, or settings that make no sense."""
+    # Workers are the parallelism; more threads inside BLAS would fight for the same CPUs. Before NumPy is imported.
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    from algorithms import artifact
+    from algorithms.environment import Environment
+    from algorithms.errors import UserError
+    from algorithms.job import Paths
+    from serving.app import create_app
+    from serving.settings import Settings
+
+    try:
+        environment = Environment.read(os.environ)
+        settings = Settings.read(os.environ)
+        loaded = artifact.load(Paths(environment.base).model, environment.algorithm)
+        app = create_app(loaded, settings)
+    except UserError as error:
+        print(f"ClientError: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return UserError.exit_code
+    _server(app, loaded, settings).run()
+    return 0
+
+
+def _server(app: Flask, loaded: LoadedModel, settings: Settings) -> Any:
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):  # type: ignore[misc]
+        """Gunicorn, configured here and by nothing else."""
+
+        def load_config(self) -> None:
+            for name, value in _gunicorn(loaded, settings).items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Flask:
+            return app
+
+    return Server()
+
+
+def _gunicorn(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
+    def self_test(worker: Any) -> None:
+        # In the worker: GNU OpenMP, which some models compute with, does not survive a fork. Failing stops the server.
+        loaded.self_test()
+        worker.log.info("worker ready: the model answers its stored sample as it did at training time")
+
+    return {
+        "bind": f"0.0.0.0:{settings.port}",
+        "workers": settings.workers,
+        "worker_class": "gthread",
+        "threads": THREADS,
+        "preload_app": True,
+        "timeout": settings.timeout,
+        "graceful_timeout": GRACE,
+        "keepalive": 75,
+        # the root file system may be read-only, /tmp with it
+        "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+        "control_socket_disable": True,
+        "post_worker_init": self_test,
+        "proc_name": f"inbuilt-{loaded.algorithm.name}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
