@@ -7,10 +7,11 @@ import io
 import queue
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import formats
 from algorithms.errors import UserError
@@ -19,10 +20,14 @@ from algorithms.report import Report, log
 from formats import Batch, Expected, FormatError
 from formats.batch import rebatch, require_finite
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer as Buffer
+
 READ_AHEAD = 2  # batches: one being computed with, two ready, one being read
 SAMPLE_ROWS = 3
 _POLL = 0.05  # seconds between looks at whether to stop, or whether a FIFO has appeared
 _GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class Channel:
@@ -124,25 +129,27 @@ class Channel:
                 if closed.is_set():
                     return
                 with path.open("rb", buffering=0) as raw:
-                    counted = _Counted(raw)
-                    yield from self._checked(path, counted, rows, expected)
-                    size += counted.size
+                    source = _Source(raw)
+                    yield from self._checked(path, source, rows, expected)
+                    size += source.size
 
         for batch in rebatch(whole_files(), rows):
             count += 1
             yield batch
         self._report.read(self._data / self.name, number, time.perf_counter() - started, count, size)
 
-    def _checked(self, path: Path, raw: io.RawIOBase, rows: int, expected: Expected) -> Iterator[Batch]:
+    def _checked(self, path: Path, source: _Source, rows: int, expected: Expected) -> Iterator[Batch]:
         """The batches of one file, every value finite, every fault told with its place."""
         first_row = 1
         try:
-            for batch in formats.read(_decompressed(raw), self._content_type, rows, expected):
+            for batch in formats.read(_decompressed(source), self._content_type, rows, expected):
                 if not self._allows_missing:
                     require_finite(batch, first_row)
                 first_row += len(batch)
                 yield batch
-        except (FormatError, EOFError, gzip.BadGzipFile) as error:
+        except (FormatError, *_GZIP_ERRORS) as error:
+            if isinstance(error, _GZIP_ERRORS):
+                error = FormatError(f"the gzip data is damaged or cut short: {error}; please upload it again")
             place = f"file '{path.relative_to(self._data / self.name)}'" if self.config.mode == "File" else path.name
             raise UserError(
                 f"Unable to read data channel '{self.name}' as {self._content_type}: {place}, {error}"
@@ -163,25 +170,35 @@ def _passed_over(name: str) -> bool:
     return name.startswith((".", "_")) or name.endswith((".manifest", "-manifest"))
 
 
-def _decompressed(raw: io.RawIOBase) -> BinaryIO:
+def _decompressed(source: _Source) -> BinaryIO:
     """The stream, through gzip if its first bytes say so; names and CompressionType are not trusted."""
-    buffered = io.BufferedReader(raw, 1 << 16)
-    if buffered.peek(2)[:2] == _GZIP_MAGIC:
-        return cast("BinaryIO", gzip.GzipFile(fileobj=buffered))
-    return buffered
+    return cast("BinaryIO", gzip.GzipFile(fileobj=source) if source.head == _GZIP_MAGIC else source)
 
 
-class _Counted(io.RawIOBase):
-    """A raw stream that counts the bytes read from it."""
+class _Source(io.RawIOBase):
+    """A file or FIFO that gives what is there, as it comes, and counts it.
 
-    def __init__(self, raw: io.RawIOBase) -> None:
+    A buffered reader would wait until its buffer is full, while the rows of a slow FIFO could be computed with.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
         self._raw = raw
-        self.size = 0
+        self.head = b""
+        while len(self.head) < len(_GZIP_MAGIC) and (more := raw.read(len(_GZIP_MAGIC) - len(self.head))):
+            self.head += more
+        self._unread = self.head
+        self.size = len(self.head)
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
-        count = self._raw.readinto(buffer)
-        self.size += count or 0
-        return count
+    def readinto(self, buffer: Buffer) -> int | None:
+        if self._unread:
+            view = memoryview(buffer)
+            count = min(len(self._unread), len(view))
+            view[:count] = self._unread[:count]
+            self._unread = self._unread[count:]
+            return count
+        read = self._raw.readinto(buffer)
+        self.size += read or 0
+        return read

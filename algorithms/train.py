@@ -68,11 +68,11 @@ def run(environment: Environment, stop: threading.Event, started: float) -> None
         job = Job(channels, cluster, report, stop.is_set)
         _require_data(job)
         model = algorithm.fit(job, hyperparameters)
-        if cluster.rank == 0:
+        _score(algorithm, job, hyperparameters, model)
+        if cluster.is_leader:
             with report.timed("model.serialize.time"):
                 artifact.save(paths.model, algorithm, hyperparameters, model, channels["train"].sample)
         report.metrics()
-        _score(algorithm, job, hyperparameters, model)
     total = time.perf_counter() - started
     report.metrics({"setuptime": 1000 * setup, "totaltime": 1000 * total})
 

@@ -1,0 +1,91 @@
+"""The house as DESIGN draws it: imports point down, algorithms know nothing of each other, every file says what it is."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import algorithms
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path for folder in ("formats", "algorithms", "serving", "tests", "benchmarks", "demo") for path in (ROOT / folder).glob("**/*.py")
+)  # fmt: skip
+OURS = ("formats", "algorithms", "serving")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources(folder: str) -> list[Path]:
+    return [path for path in (ROOT / folder).glob("**/*.py") if "tests" not in path.parts]
+
+
+@pytest.mark.parametrize(("folder", "above"), [("formats", ("algorithms", "serving")), ("algorithms", ("serving",))])
+def test_imports_point_down(folder: str, above: tuple[str, ...]) -> None:
+    # program.py is the entry point of the images: it starts what lies below it
+    for path in sources(folder):
+        assert not [name for name in imported(path) if name.split(".")[0] in above], path
+
+
+@pytest.mark.parametrize("name", algorithms.names())
+def test_an_algorithm_is_reached_through_find_only(name: str) -> None:
+    own = ROOT / "algorithms" / name
+    for path in [path for folder in OURS for path in sources(folder) if own not in path.parents]:
+        assert not [module for module in imported(path) if f"algorithms.{name}" in module], path
+        assert not re.search(rf"\b{name}\b", path.read_text()), f"{path} names the algorithm {name}"
+
+
+def test_shared_tests_name_no_algorithm() -> None:
+    for path in (ROOT / "tests").glob("**/*.py"):
+        if "images" not in path.parts:
+            for name in algorithms.names():
+                assert not re.search(rf"\b{name}\b", path.read_text()), f"{path} names the algorithm {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_says_its_reason_in_its_first_line(path: Path) -> None:
+    if path.name == "record_pb2.py":
+        assert "Generated" in path.read_text()[:200]
+        return
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring, path
+    assert not re.search(r"utils|common|helpers|constants|misc|base|manager", path.stem), path
+
+
+def test_nothing_is_unpickled_or_evaluated() -> None:
+    for path in [path for folder in OURS for path in sources(folder)]:
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert not names & {"eval", "exec"}, path
+        assert not {name for name in imported(path) if name.split(".")[0] in ("pickle", "marshal", "shelve")}, path
+
+
+def test_the_repository_names_find_their_folders() -> None:
+    for name in algorithms.names():
+        algorithm = algorithms.find(name)
+        assert algorithm.name == name
+        assert algorithms.find(algorithm.repository) is algorithm
+        assert algorithms.find(algorithm.repository.upper()) is algorithm
+
+
+def test_the_command_line() -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        program = Path(sys.executable).parent / "inbuilt"
+        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30)
+
+    assert run().stdout.startswith("usage: docker run IMAGE train")
+    assert re.fullmatch(r"inbuilt \d+\.\d+\.\d+\n", run("--version").stdout)
+    unknown = run("trian")
+    assert unknown.returncode == 2
+    assert unknown.stderr.startswith("inbuilt: the command must be train or serve, got 'trian'\nusage:")
