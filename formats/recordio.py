@@ -148,8 +148,8 @@ def _pieces(stream: BinaryIO, size: int) -> Iterator[tuple[memoryview, NDArray[n
     row, stop, last = 1, 0, False
     while not last:
         held = stop
-    """Writes the parts from `start` on as one frame ending where they do; returns its start, None if a part is missing."""
-        # scanned again before they have doubled.
+        # What is there is scanned at once, for a FIFO may be slow; but bytes that await the rest of their record are
+        # not scanned again before they have doubled.
         while not last and stop < min(len(block), max(1, 2 * held)):
             count = cast(io.BufferedIOBase, stream).readinto(block[stop:])
             last = not count
