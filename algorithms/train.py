@@ -133,7 +133,7 @@ def _channels(algorithm: Algorithm, config: JobConfig, report: Report, stop: thr
 def _require_data(job: Job) -> None:
     """A File channel without files is the customer's mistake, unless another host of the job has some."""
     for channel in job.channels.values():
-        if channel.config.mode == "File" and job.cluster.total(len(channel.files())) == 0:
+        if not job.cluster.total(channel.config.mode == "Pipe" or bool(channel.files())):
             raise channel.without_data()
 
 

@@ -105,24 +105,33 @@ def decode(body: bytes, content_type: str, expected: Expected) -> Batch:
 
 
 def negotiate(accept: str | None, offered: Iterable[str], default: str) -> MediaType:
-    """The answer's media type: the acceptable one of highest quality, the earlier of equals (RFC 9110, 12.5.1).
+    """The answer's media type: the acceptable one of highest quality; of equals the one whose range comes first.
 
-    offered: canonical media types the algorithm can answer in; `default` answers an absent header or a wildcard.
-    The result keeps the range's parameters (`application/json; verbose=true`), less `q`.
-    Raises NotAcceptableError.
+    offered: canonical media types the algorithm can answer in; `default` goes first where a wildcard allows several.
+    Of the ranges that match a media type, the most specific one says its quality (RFC 9110, 12.5.1). The result keeps
+    that range's parameters (`application/json; verbose=true`), less `q`. Raises NotAcceptableError.
     """
-    offered = tuple(offered)
+    offered = (default, *(name for name in offered if name != default))
     ranges = [parse_media_type(part) for part in (accept or "*/*").split(",") if part.strip()]
-    refused = {_canonical(wanted.name) for wanted in ranges if wanted.quality == 0}
-    for wanted in sorted(ranges, key=lambda wanted: -wanted.quality):
-        if wanted.quality == 0:
-            continue
-        group = wanted.name.removesuffix("*")
-        for name in (default, *offered):
-            matches = _canonical(wanted.name) == name or (group.endswith("/") and name.startswith(group))
-            if (matches or wanted.name == "*/*") and name not in refused:
-                return MediaType(name, {key: value for key, value in wanted.parameters.items() if key != "q"})
-    raise NotAcceptableError(f"cannot answer in '{accept}'; Accept must allow one of {', '.join(offered)}")
+    choices = []
+    for name in offered:
+        matching = [(_specificity(wanted.name, name), -place) for place, wanted in enumerate(ranges)]
+        specificity, place = max(matching, default=(0, 0))
+        if specificity and ranges[-place].quality > 0:
+            choices.append((ranges[-place].quality, place, name))
+    if not choices:
+        raise NotAcceptableError(f"cannot answer in '{accept}'; Accept must allow one of {', '.join(offered)}")
+    _, place, name = max(choices, key=lambda choice: choice[:2])
+    return MediaType(name, {key: value for key, value in ranges[-place].parameters.items() if key != "q"})
+
+
+def _specificity(wanted: str, name: str) -> int:
+    """How closely a range fits a media type: 3 the type itself, 2 `type/*`, 1 `*/*` or `*`, 0 not at all."""
+    if _canonical(wanted) == name:
+        return 3
+    if wanted.endswith("/*") and name.startswith(wanted.removesuffix("*")):
+        return 2
+    return int(wanted in ("*/*", "*"))
 
 
 def _canonical(name: str) -> str:

