@@ -227,7 +227,7 @@ def test_defaults_of_local_mode(algorithm: Algorithm, job: JobFolder, trained: J
 
 
 def test_without_a_network_nothing_is_missed(algorithm: Algorithm, job: JobFolder) -> None:
-    """A single host opens no socket: a module that replaces `socket.socket` by a refusal is loaded before all others."""
+    """A single host opens no socket: a module loaded before all others replaces `socket.socket` by a refusal."""
     (job.base / "sitecustomize.py").write_text(
         "import socket\ndef refuse(*_, **__): raise AssertionError('a socket was opened')\nsocket.socket = refuse\n"
     )
