@@ -1,0 +1,294 @@
+"""CSV: lines of comma separated numbers to batches, and columns to lines (guide, "Common Data Formats").
+
+There is no header and one row a line. Blanks and quotes around numbers, True and False, a byte order mark and `\\r\\n`
+are accepted; an empty cell is NaN, and whether that may be is the algorithm's to say. What is refused is explained.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, cast
+
+import numpy as np
+import orjson
+
+from formats._csv import BAD_CELL, BAD_LENGTH, BLANK_LINE, scan
+from formats.batch import Batch, Columns, Dense, Expected
+from formats.errors import FormatError
+
+MEDIA_TYPES = ("text/csv", "csv")
+
+_BUFFER_BYTES = 256 * 1024  # stays in the second level cache between the copy from the stream and the scan
+_LONGEST_LINE = 64 * 1024 * 1024  # bytes; bounds the memory that a file without newlines can take
+_LONGEST_QUOTE = 40  # characters of a cell that an error shows
+_SIGNATURE_BYTES = 8
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n"
+_QUOTED = re.compile(rb'"[^"]*(?:"|$)')
+_UNCLOSED = re.compile(rb'(?:"[^"]*")*"[^"]*')
+_CELL = re.compile(rb'[ \t]*(?:"[^"]*(?:"|$))*[^,]*')
+_LIBSVM = re.compile(rb"\s*\S+\s+\d+:\S")
+_FOREIGN = (  # how files of other kinds begin; no line of numbers begins so
+    (b"\n#\xd7\xce", "RecordIO, whose content type is application/x-recordio-protobuf"),
+    (b"\x1f\x8b", "gzip, which has to be stated as the compression"),
+    (b"PAR1", "Parquet"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x93NUMPY", "a NumPy file"),
+    (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
+    (b"{", "JSON, whose content type is application/json or application/jsonlines"),
+    (b"[", "JSON, whose content type is application/json or application/jsonlines"),
+)
+_DELIMITERS = ((b";", "semicolon"), (b"\t", "tab"), (b"|", "vertical bar"), (b" ", "blank"))
+
+
+def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
+    """Batches of exactly `rows` rows, the last one shorter, in memory that does not grow with the stream.
+
+    The stream is read once, front to back: a file, a FIFO, a gzip stream. An empty one has no batches.
+    Raises FormatError with the line and, where a cell is at fault, its column.
+    """
+    table = _Table(expected)
+    for lines in _whole_lines(stream, table):
+        position = table.begin(lines)
+        while position < len(lines):
+            position = table.fill(lines, position, rows)
+            if table.filled == rows:
+                yield table.take()
+    if table.filled:
+        yield table.take()
+
+
+def decode(body: bytes, expected: Expected) -> Batch:
+    """All rows of a request.
+
+    Raises FormatError as `read` does, and for a body without rows.
+    """
+    text = body if body.endswith(b"\n") else body + b"\n"
+    _refuse_foreign(text[:_SIGNATURE_BYTES])
+    lines = memoryview(text)
+    table = _Table(expected)
+    position = table.begin(lines)
+    # c cells take c bytes at least, so no body claims much more memory than four times its size. The row more is for
+    # a line that is too short, which has to be looked at.
+    table.fill(lines, position, min(text.count(b"\n"), len(text) // max(1, table.columns) + 1))
+    if not table.filled:
+        raise FormatError("the body holds no rows; send one line of comma separated numbers for each row")
+    return table.take()
+
+
+def encode(columns: Columns, wrapper: str, ids: Sequence[str] | None) -> bytes:
+    """One line a row: the cells of each column in turn, m of them for a column of shape (n, m); no final newline.
+
+    Floats are the shortest text that reads as the same float32, always with a point or an exponent; truth values are
+    True and False. CSV has no place for `wrapper` and `ids`.
+    Raises ValueError for NaN and infinity.
+    """
+    cells = [_cells(name, np.asarray(column)) for name, column in columns.items()]
+    return b"\n".join(map(b",".join, zip(*cells, strict=True)))
+
+
+def _cells(name: str, column: np.ndarray) -> list[bytes]:
+    """The text of each row of a column."""
+    if not len(column):
+        return []
+    if column.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what overflows is infinity, and refused
+            column = column.astype(np.float32)
+        if not np.isfinite(column).all():
+            raise ValueError(f"{name} must be finite to be written as CSV, got NaN or infinity")
+    elif column.dtype.kind not in "iub":
+        raise ValueError(f"{name} must hold numbers to be written as CSV, got {column.dtype}")
+    rows = np.ascontiguousarray(column.reshape(len(column), -1), column.dtype.newbyteorder("="))
+    text = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+    if column.dtype.kind == "b":
+        text = text.replace(b"true", b"True").replace(b"false", b"False")
+    return text.split(b"],[")
+
+
+class _Table:
+    """Rows in the making: the batch that is being filled, and its place in the file."""
+
+    def __init__(self, expected: Expected) -> None:
+        self.expected = expected
+        self.row = 0  # lines before the batch
+        self.filled = 0  # rows of the batch so far
+        self.labels: Dense = np.empty(0, np.float32)
+        self.features: Dense = np.empty((0, 0), np.float32)
+        self.columns = self.label_columns = 0  # the first line says
+        self.wanted = ""  # number of columns, in words
+        self.begun = self.ended = False
+
+    def begin(self, lines: memoryview) -> int:
+        """Looks at the first lines of the file for what no other line says; returns where the rows begin."""
+        if self.begun:
+            return 0
+        self.begun = True
+        start = len(_BYTE_ORDER_MARK) if lines[:3] == _BYTE_ORDER_MARK else 0
+        first = _line(lines, start)
+        self.ended = not first.strip(_BLANKS)
+        if not self.ended:
+            self._set_columns(_count_cells(first))
+        return start
+
+    def _set_columns(self, found: int) -> None:
+        """Settles labels and width, `found` being the number of cells in the first line; the scan compares."""
+        width = self.expected.width
+        self.label_columns = self.expected.label_columns or 0
+        if self.expected.label_columns is None and found - 1 == width:
+            self.label_columns = 1
+        self.columns = found if width is None else width + self.label_columns
+        self.wanted = _plural(self.columns, "column")
+        if self.expected.label_columns is None and width is not None:
+            self.wanted = f"{_plural(width, 'column')}, or {width + 1} with a label"
+        if self.label_columns:
+            self.columns = max(self.columns, 2)
+            self.wanted = f"{self.columns} columns (1 label and {_plural(self.columns - 1, 'feature')})"
+
+    def fill(self, lines: memoryview, position: int, rows: int) -> int:
+        """Reads lines into a batch of `rows` rows until it is full or they are used up; returns the next position."""
+        if not self.ended:
+            if not self.filled:
+                self.features = np.empty((rows, self.columns - self.label_columns), np.float32)
+                self.labels = np.empty(rows * self.label_columns, np.float32)
+            stop, position, self.filled, cell = scan(lines, position, self.labels, self.features, self.filled)
+            if stop == BAD_LENGTH:
+                found = _count_cells(_line(lines, position))
+                raise FormatError(f"expected {self.wanted}, found {found}", row=self.line)
+            if stop == BAD_CELL:
+                raise _cell_fault(_line(lines, position), cell - position, self.line)
+            self.ended = stop == BLANK_LINE
+        if self.ended:
+            if bytes(lines[position:]).strip(_BLANKS):
+                raise FormatError("expected numbers, found a blank line between rows; remove it", row=self.line)
+            position = len(lines)
+        return position
+
+    @property
+    def line(self) -> int:
+        """The 1-based number of the line after those that were read."""
+        return self.row + self.filled + 1
+
+    def take(self) -> Batch:
+        """The rows so far."""
+        batch = Batch(self.features[: self.filled], self.labels[: self.filled] if self.label_columns else None)
+        self.row += self.filled
+        self.filled = 0
+        return batch
+
+
+def _whole_lines(stream: BinaryIO, table: _Table) -> Iterator[memoryview]:
+    """The stream in pieces that end in a newline; each is overwritten by the next."""
+    buffer = bytearray(_BUFFER_BYTES)
+    start = used = 0
+    least = _SIGNATURE_BYTES  # the first piece shows what kind of file this is
+    while True:
+        if used == len(buffer) - 1:  # the last byte is kept for the newline that the last line may lack
+            tail = buffer[start:used]
+            if 2 * len(tail) > len(buffer):  # else each byte would be moved many times over
+                if len(buffer) >= _LONGEST_LINE:
+                    problem = f"expected lines of less than {_LONGEST_LINE >> 20} MiB, found a longer one"
+                    raise FormatError(f"{problem}; write one row a line", row=table.line)
+                buffer = bytearray(2 * len(buffer))
+            buffer[: len(tail)] = tail
+            start, used = 0, len(tail)
+        count = _read_into(stream, memoryview(buffer)[used:-1], least)
+        if least > 1:
+            _refuse_foreign(bytes(buffer[:count]))
+        newline = buffer.rfind(b"\n", used, used + count)
+        used += count
+        if newline >= 0:
+            yield memoryview(buffer)[start : newline + 1]
+            start = newline + 1
+        if count < least:
+            break
+        least = 1
+    if start < used:
+        buffer[used] = ord("\n")
+        yield memoryview(buffer)[start : used + 1]
+
+
+def _refuse_foreign(signature: bytes) -> None:
+    """Raises FormatError for the first bytes of a file of another kind."""
+    text = signature.removeprefix(_BYTE_ORDER_MARK)
+    for beginning, kind in _FOREIGN:
+        if text.startswith(beginning) or text.lstrip(_BLANKS).startswith(beginning):
+            raise FormatError(f"this does not look like CSV but like {kind}", row=1)
+
+
+def _read_into(stream: BinaryIO, target: memoryview, least: int) -> int:
+    """Reads until there are `least` bytes or the stream ends; returns how many there are."""
+    count = 0
+    while count < least:
+        if hasattr(stream, "readinto"):
+            size = stream.readinto(target[count:])
+        else:
+            data = stream.read(len(target) - count)
+            size = len(data)
+            target[count : count + size] = data
+        if not size:
+            break
+        count += size
+    return count
+
+
+def _line(lines: memoryview, position: int) -> bytes:
+    """The line that begins at `position`, without its end."""
+    return bytes(lines[position:]).partition(b"\n")[0].removesuffix(b"\r")
+
+
+def _count_cells(line: bytes) -> int:
+    return _QUOTED.sub(b"", line).count(b",") + 1
+
+
+def _cell_fault(line: bytes, start: int, row: int) -> FormatError:
+    """Why the scan refused the cell that begins at `start`: the likeliest mistake, and how to mend it."""
+    cell = cast("re.Match[bytes]", _CELL.match(line, start)).group().strip(_BLANKS)
+    problem = f"expected a number, found '{_shown(cell)}'"
+    delimiter = _delimiter(cell, row)
+    if b"\0" in line:
+        problem = f"this does not look like CSV but like binary data: found '{_shown(cell)}'"
+    elif _UNCLOSED.fullmatch(cell):
+        problem = f"expected a closing quote on the same line, found '{_shown(cell)}'"
+    elif b"\r" in cell:
+        problem = f"expected lines that end in a newline, found carriage returns: '{_shown(cell)}'"
+    elif _LIBSVM.match(cell):
+        problem = f"this does not look like CSV but like LibSVM: found '{_shown(cell)}'"
+    elif delimiter:
+        problem = f"the delimiter must be a comma, found a {delimiter}: '{_shown(cell)}'"
+    elif row == 1:
+        words = [not _is_number(part) for part in line.split(b",", 1000)[:1000] if part.strip()]
+        likely = 2 * sum(words) >= len(words)
+        problem += "; this looks like a header row" if likely else "; if row 1 is a header"
+        problem += ", and CSV must have none here: remove it" if likely else ", remove it: CSV must have none here"
+    return FormatError(problem, row=row, column=_count_cells(line[:start]))
+
+
+def _delimiter(cell: bytes, row: int) -> str | None:
+    """What separates the numbers that seem to be in a cell, or the names in that of a header row."""
+    for delimiter, name in _DELIMITERS:
+        parts = cell.split(delimiter, 2)[:2]
+        if len(parts) == 2 and ((row == 1 and delimiter != b" ") or all(map(_is_number, parts))):
+            return name
+    return None
+
+
+def _is_number(cell: bytes) -> bool:
+    try:
+        float(cell.strip(b' "'))
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(cell: bytes) -> str:
+    """A cell for an error: printable, and cut where it is long."""
+    text = cell[: 4 * _LONGEST_QUOTE + 4].decode("utf-8", "backslashreplace")
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
