@@ -96,15 +96,15 @@ def _decode(value: Any, schema: Mapping[str, Any]) -> Any:
     with commas (reference: container contract, 1.2).
     """
     if not isinstance(value, str):
-        return value
+        return str(value) if isinstance(value, bool) and not _takes(schema, "boolean") else value  # true is not 1
     text = value.strip()
     if len(text) >= 2 and text[0] == text[-1] == '"':
         try:
             text = str(json.loads(text)).strip()
         except ValueError:
             return text
-    if not _takes_list(schema):
-        return text
+    if not _takes(schema, "array"):
+        return text.replace("_", " ") if text.replace("_", "").isdigit() else text  # Python would read 1_0 as 10
     for parse in (json.loads, ast.literal_eval):
         try:
             decoded = parse(text)
@@ -115,8 +115,8 @@ def _decode(value: Any, schema: Mapping[str, Any]) -> Any:
     return [part.strip() for part in text.split(",")]
 
 
-def _takes_list(schema: Mapping[str, Any]) -> bool:
-    return schema.get("type") == "array" or any(_takes_list(option) for option in schema.get("anyOf", ()))
+def _takes(schema: Mapping[str, Any], kind: str) -> bool:
+    return schema.get("type") == kind or any(_takes(option, kind) for option in schema.get("anyOf", ()))
 
 
 def _rules(schema: Mapping[str, Any]) -> list[str]:

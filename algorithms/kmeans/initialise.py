@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.cluster import Cluster
-from algorithms.kmeans.lloyd import draw
+from algorithms.kmeans.lloyd import position
 from formats.batch import Dense
 
 
@@ -43,9 +43,11 @@ def plus_plus_rows(cluster: Cluster, X: Dense | sparse.csr_array, K: int, random
             mass = cluster.all_reduce(mass)
             if mass.any():
                 break
+        at = random.random() * mass.sum()  # one number for all: the hosts' generators must stay in step
+        owner = position(mass, at)
         row = np.zeros(X.shape[1], np.float32)
-        if draw(mass, random) == cluster.rank:
-            index = draw(chances, random)
+        if owner == cluster.rank:
+            index = position(chances, at - mass[:owner].sum())
             free[index] = 0
             row = _dense(X[[index]])[0]
         return cluster.all_reduce(row)

@@ -63,5 +63,9 @@ def plus_plus(P: Float64, w: Float64, k: int, random: np.random.Generator) -> ND
 
 def draw(chances: Float64, random: np.random.Generator) -> int:
     """An index, with probability in proportion to `chances`; one of chance 0 never."""
-    ends = np.cumsum(chances)
-    return int(np.searchsorted(ends, random.random() * ends[-1], side="right").clip(0, np.flatnonzero(chances)[-1]))
+    return position(chances, random.random() * chances.sum())
+
+
+def position(chances: Float64, at: float) -> int:
+    """The index that holds the point `at` of a line on which the chances lie end to end; never one of chance 0."""
+    return int(np.searchsorted(np.cumsum(chances), at, side="right").clip(0, np.flatnonzero(chances)[-1]))
