@@ -12,8 +12,9 @@ All of them raise `FormatError` for bytes that are not what they should be. Noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import BinaryIO, Protocol, cast
 
 from formats import csv, json, jsonlines, recordio
@@ -72,6 +73,7 @@ class MediaType:
             return 0.0
 
 
+@lru_cache(256)
 def parse_media_type(text: str) -> MediaType:
     """`Text/CSV; Label_Size="1"` -> MediaType("text/csv", {"label_size": "1"}) (RFC 9110, 8.3.1)."""
     name, *parameters = text.split(";")
@@ -104,7 +106,8 @@ def decode(body: bytes, content_type: str, expected: Expected) -> Batch:
     return find(media_type.name).decode(body, _with_parameters(expected, media_type))
 
 
-def negotiate(accept: str | None, offered: Iterable[str], default: str) -> MediaType:
+@lru_cache(256)
+def negotiate(accept: str | None, offered: tuple[str, ...], default: str) -> MediaType:
     """The answer's media type: the acceptable one of highest quality; of equals the one whose range comes first.
 
     offered: canonical media types the algorithm can answer in; `default` goes first where a wildcard allows several.

@@ -10,6 +10,15 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
+cdef extern from "Python.h":
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState *PyEval_SaveThread()
+    void PyEval_RestoreThread(PyThreadState *state)
+
+cdef enum:
+    LARGE = 65536  # bytes; a request of fewer is scanned sooner than the GIL comes back from another thread
+
 cdef extern from "<charconv>" namespace "std" nogil:
     cdef struct from_chars_result:
         const char *ptr
@@ -49,27 +58,31 @@ def scan(const unsigned char[::1] text, Py_ssize_t position, float[::1] labels, 
     cdef bint labelled = labels.shape[0] > 0
     cdef Py_ssize_t width = features.shape[1], rows = features.shape[0], column
     cdef int stop = 0
-    with nogil:
-        while row < rows and line < end:
-            if blanks(line)[0] == c'\n' or is_blank_line(line):
-                stop = 1
+    cdef PyThreadState *state = NULL
+    if text.shape[0] > LARGE:
+        state = PyEval_SaveThread()
+    while row < rows and line < end:
+        if blanks(line)[0] == c'\n' or is_blank_line(line):
+            stop = 1
+            break
+        cell = line
+        for column in range(-1 if labelled else 0, width):
+            after = read_cell(cell, end, &labels[row] if column < 0 else &features[row, column])
+            if after == NULL:
+                stop = 2
                 break
-            cell = line
-            for column in range(-1 if labelled else 0, width):
-                after = read_cell(cell, end, &labels[row] if column < 0 else &features[row, column])
-                if after == NULL:
-                    stop = 2
-                    break
-                if after[0] == c'\n' and column < width - 1:
-                    stop = 3
-                    break
-                cell = after + 1
-            if stop == 0 and after[0] != c'\n':
+            if after[0] == c'\n' and column < width - 1:
                 stop = 3
-            if stop != 0:
                 break
-            line = cell
-            row += 1
+            cell = after + 1
+        if stop == 0 and after[0] != c'\n':
+            stop = 3
+        if stop != 0:
+            break
+        line = cell
+        row += 1
+    if state != NULL:
+        PyEval_RestoreThread(state)
     return stop, line - start, row, cell - start
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from formats._finite import first_not_finite
 from formats.errors import FormatError
 
 Dense = NDArray[np.float32]
@@ -71,7 +72,7 @@ class Batch:
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """The rows of all batches in order; sparse if any is sparse. Labels, weights, ids are kept if all batches have them."""
+    """The rows of all batches in order, sparse if any is; labels, weights and ids are kept if all batches have them."""
     if len(batches) == 1:
         return batches[0]
     if any(batch.is_sparse for batch in batches):
@@ -110,22 +111,20 @@ def rebatch(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
 
 def require_finite(batch: Batch, first_row: int = 1) -> None:
     """Raises FormatError for the first NaN or infinity among features and labels; rows count from `first_row`."""
-    values = batch.features if isinstance(batch.features, np.ndarray) else batch.features.data
-    parts = [values] if batch.labels is None else [values, batch.labels]
-    # A sum is not finite if a term is not; it costs one pass without a temporary. It may also overflow: hence the look.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if all(np.isfinite(part.sum()) for part in parts):
-            return
-    dense_rows = (batch.rows(i, i + 1) for i in range(len(batch)))
-    for row, one in enumerate(dense_rows, first_row):
-        cells = one.features[0] if isinstance(one.features, np.ndarray) else one.features.toarray()[0]
-        bad = np.flatnonzero(~np.isfinite(cells))
-        if bad.size:
-            what = "a missing (NaN) value" if np.isnan(cells[bad[0]]) else "an infinite value"
-            raise FormatError(
-                f"feature {bad[0] + 1} of {one.width} is {what}. Please remove any missing (NaN) or infinite values "
-                "in the input data.",
-                row=row,
-            )
-        if one.labels is not None and not np.isfinite(one.labels[0]):
-            raise FormatError("the label is missing (NaN) or infinite. Please give every row a finite label.", row=row)
+    features = batch.features
+    values = features.reshape(-1) if isinstance(features, np.ndarray) else features.data
+    if (at := first_not_finite(values.view(np.uint32))) >= 0:
+        if isinstance(features, np.ndarray):
+            row, column = divmod(at, batch.width)
+        else:
+            row, column = int(np.searchsorted(features.indptr, at, "right")) - 1, int(features.indices[at])
+        what = "a missing (NaN) value" if np.isnan(values[at]) else "an infinite value"
+        raise FormatError(
+            f"feature {column + 1} of {batch.width} is {what}. Please remove any missing (NaN) or infinite values "
+            "in the input data.",
+            row=row + first_row,
+        )
+    if batch.labels is not None and (at := first_not_finite(batch.labels.view(np.uint32))) >= 0:
+        raise FormatError(
+            "the label is missing (NaN) or infinite. Please give every row a finite label.", row=at + first_row
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 import formats
@@ -41,13 +41,17 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
 
     @app.post("/invocations")
     def invocations() -> Response:
-        answer = formats.negotiate(request.headers.get("Accept"), algorithm.response_types, default_accept)
-        content_type = request.headers.get("Content-Type") or algorithm.request_types[0]
+        asked = request._get_current_object()  # type: ignore[attr-defined]  # once: each use of the proxy looks it up
+        headers = asked.headers
+        answer = formats.negotiate(headers.get("Accept"), algorithm.response_types, default_accept)
+        content_type = headers.get("Content-Type") or algorithm.request_types[0]
         if parse_media_type(content_type).name not in accepted:
             raise UnknownMediaTypeError(
                 f"content type must be one of {', '.join(algorithm.request_types)}, got '{content_type}'"
             )
-        body = _unpacked(_body(settings.body_limit), request.headers.get("Content-Encoding", ""), settings.body_limit)
+        body = _body(asked, settings.body_limit)
+        if "Content-Encoding" in headers:
+            body = _unpacked(body, headers["Content-Encoding"], settings.body_limit)
         if settings.batch and not body:
             return Response(
                 b"", content_type=answer.name
@@ -81,15 +85,13 @@ def _default_accept(loaded: LoadedModel, settings: Settings) -> str:
         ) from None
 
 
-def _body(limit: int | None) -> bytes:
+def _body(asked: Request, limit: int | None) -> bytes:
     """The request's body. Not `get_data` under Flask's own limit: that cuts a chunked body off there without a word."""
     if limit is None:
-        return bytes(request.stream.read())
-    if (request.content_length or 0) > limit:
+        return asked.stream.read()
+    if (asked.content_length or 0) > limit:
         raise RequestEntityTooLarge
-    body = b""
-    while len(body) <= limit and (more := request.stream.read(limit + 1 - len(body))):
-        body += more
+    body = asked.stream.read(limit + 1)
     if len(body) > limit:
         raise RequestEntityTooLarge
     return body

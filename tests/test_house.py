@@ -1,4 +1,4 @@
-"""The house as DESIGN draws it: imports point down, algorithms know nothing of each other, every file says what it is."""
+"""The house: imports point down, algorithms know nothing of each other, every file says what it is."""
 
 import ast
 import re
@@ -11,9 +11,8 @@ import pytest
 import algorithms
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted(
-    path for folder in ("formats", "algorithms", "serving", "tests", "benchmarks", "demo") for path in (ROOT / folder).glob("**/*.py")
-)  # fmt: skip
+FOLDERS = ("formats", "algorithms", "serving", "tests", "benchmarks", "demo")
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("**/*.py"))
 OURS = ("formats", "algorithms", "serving")
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from algorithms.errors import UserError
-from algorithms.kmeans.nearest import distances, nearest
+from algorithms.kmeans.nearest import Nearest, nearest_with_distances
 from formats import Batch, Columns, FormatError, ndarray
 from formats.batch import Dense
 
 FILE = "model_algo-1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KMeansModel:
     """centers: (k, d) float32."""
 
@@ -26,11 +27,14 @@ class KMeansModel:
         """Number of features `d`."""
         return int(self.centers.shape[1])
 
+    @cached_property
+    def _nearest(self) -> Nearest:
+        return Nearest(self.centers)
+
     def predict(self, batch: Batch) -> Columns:
         """The index of the nearest center and the Euclidean distance to it, both float32 as in the guide."""
-        labels = nearest(batch.features, self.centers)
-        distance = np.sqrt(distances(batch.features, self.centers, labels))
-        return {"closest_cluster": labels.astype(np.float32), "distance_to_cluster": distance.astype(np.float32)}
+        labels, squared = nearest_with_distances(batch.features, self.centers, self._nearest)
+        return {"closest_cluster": labels.astype(np.float32), "distance_to_cluster": np.sqrt(squared, dtype=np.float32)}
 
     def save(self, directory: Path) -> None:
         """Writes `model_algo-1`: an MXNet NDArray list of one array, the centers."""
@@ -47,6 +51,6 @@ class KMeansModel:
         except FormatError as error:
             raise UserError(f"{path} is not a k-means model: {error}") from None
         centers = next(iter(arrays.values() if isinstance(arrays, dict) else arrays), None)
-        if len(arrays) != 1 or centers is None or centers.ndim != 2:
+        if len(arrays) != 1 or centers is None or centers.ndim != 2 or 0 in centers.shape:
             raise UserError(f"{path} is not a k-means model: it must hold one array of shape (k, feature_dim)")
         return cls(np.ascontiguousarray(centers, np.float32))

@@ -6,23 +6,49 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from algorithms.kmeans._nearest import nearest_of_few
 from formats.batch import Dense
 
+FEW = 2**16  # products: below, a loop that keeps the GIL is faster than BLAS
 
-def nearest(X: Dense | sparse.csr_array, C: Dense) -> NDArray[np.intp]:
-    """Index of the row of C (k, d) nearest to each row of X (n, d), the first of equals; shape (n,).
+
+class Nearest:
+    """Finds the row of C (k, d) nearest to each row of X; what depends on C alone is computed once.
 
     ||x - c||^2 = ||x||^2 - 2 x.c + ||c||^2, and ||x||^2 is the same for all centers. With m the mean of the centers
     and c' = c - m that is, but for what does not depend on c, ||c'||^2 + 2 m.c' - 2 x.c': the numbers that cancel in
     float32 are then as large as the spread of the centers times the offset of the data, not as the offset squared.
     """
-    m = C.mean(axis=0, dtype=np.float64)
-    centered = C - m
-    offset = (centered**2).sum(axis=1) + 2 * centered @ m
-    cost = X @ (-2 * centered.T).astype(np.float32)
-    cost += offset.astype(np.float32)
-    labels: NDArray[np.intp] = cost.argmin(axis=1)
-    return labels
+
+    def __init__(self, C: Dense) -> None:
+        m = C.mean(axis=0, dtype=np.float64)
+        centered = C - m
+        self._weights = (-2 * centered.T).astype(np.float32)
+        self._offset = ((centered**2).sum(axis=1) + 2 * centered @ m).astype(np.float32)
+
+    def __call__(self, X: Dense | sparse.csr_array) -> NDArray[np.intp]:
+        """Index of the center nearest to each row of X (n, d), the first of equals; shape (n,)."""
+        cost = X @ self._weights
+        cost += self._offset
+        labels: NDArray[np.intp] = cost.argmin(axis=1)
+        return labels
+
+
+def nearest_with_distances(
+    X: Dense | sparse.csr_array, C: Dense, find: Nearest
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Index of the nearest center and squared distance to it, both (n,); `find` is Nearest(C), kept by the caller."""
+    if isinstance(X, np.ndarray) and X.size * len(C) <= FEW:
+        labels, squared = np.empty(len(X), np.intp), np.empty(len(X))
+        nearest_of_few(X, C, labels, squared)
+        return labels, squared
+    labels = find(X)
+    return labels, distances(X, C, labels)
+
+
+def nearest(X: Dense | sparse.csr_array, C: Dense) -> NDArray[np.intp]:
+    """Index of the row of C (k, d) nearest to each row of X (n, d); shape (n,)."""
+    return Nearest(C)(X)
 
 
 def distances(X: Dense | sparse.csr_array, C: Dense, labels: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -35,5 +61,5 @@ def distances(X: Dense | sparse.csr_array, C: Dense, labels: NDArray[np.intp]) -
         squares = (C.astype(np.float64) ** 2).sum(axis=1)
         result: NDArray[np.float64] = np.maximum(squares[labels] + np.bincount(rows, change, X.shape[0]), 0)
         return result
-    difference = X - C[labels]
-    return np.asarray(np.einsum("ij,ij->i", difference, difference, dtype=np.float64))
+    difference = X - C.take(labels, axis=0)
+    return np.asarray(np.einsum("ij,ij->i", difference, difference), np.float64)

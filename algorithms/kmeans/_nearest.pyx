@@ -1,0 +1,47 @@
+"""The nearest center of a few rows, found without giving up the GIL.
+
+BLAS is faster for many rows. But NumPy gives the GIL up in each of the passes that it needs, another thread of the server
+takes it, and this one waits: a row of 784 with 10 centers took 18 us alone, and 70 to 120 us under load.
+"""
+
+cdef enum:
+    LANES = 16  # sums side by side, so that the compiler may use vectors without changing the order of additions
+
+
+def nearest_of_few(
+    const float[:, ::1] X,  # IN: (n, d)
+    const float[:, ::1] C,  # IN: (k, d)
+    Py_ssize_t[::1] labels,  # OUT: (n,) the row of C nearest to each row of X, the first of equals
+    double[::1] squared,  # OUT: (n,) its squared Euclidean distance
+):
+    """Compares every row with every center."""
+    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], k = C.shape[0], i, j
+    cdef double distance
+    for i in range(n):
+        labels[i] = 0
+        squared[i] = squared_distance(&X[i, 0], &C[0, 0], d)
+        for j in range(1, k):
+            distance = squared_distance(&X[i, 0], &C[j, 0], d)
+            if distance < squared[i]:
+                labels[i], squared[i] = j, distance
+
+
+cdef inline double squared_distance(const float *x, const float *c, Py_ssize_t d) noexcept nogil:
+    cdef float[LANES] sums
+    cdef float difference
+    cdef double total = 0
+    cdef Py_ssize_t at = 0, lane
+    for lane in range(LANES):
+        sums[lane] = 0
+    while at + LANES <= d:
+        for lane in range(LANES):
+            difference = x[at + lane] - c[at + lane]
+            sums[lane] += difference * difference
+        at += LANES
+    for lane in range(LANES):
+        total += sums[lane]
+    while at < d:
+        difference = x[at] - c[at]
+        total += difference * difference
+        at += 1
+    return total

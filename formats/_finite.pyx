@@ -1,0 +1,42 @@
+"""Where an array holds NaN or infinity: one pass, which a small array makes without giving up the GIL.
+
+NumPy gives the GIL up for any pass over 500 elements. In a server with threads another thread takes it, and this one waits
+for it: 784 features were checked in 2 us alone, and in 24 to 42 us under load.
+"""
+
+from libc.stdint cimport uint32_t
+
+cdef enum:
+    EXPONENT = 0x7F800000  # all ones in NaN and infinity only
+    LARGE = 65536  # elements; the pass takes some 10 us
+    LANES = 64
+
+
+def first_not_finite(
+    const uint32_t[::1] bits,  # IN: float32, as they lie in memory
+):
+    """Index of the first NaN or infinity, -1 if there is none."""
+    cdef Py_ssize_t n = bits.shape[0], first
+    if n == 0:
+        return -1
+    if n > LARGE:
+        with nogil:
+            first = search(&bits[0], n)
+    else:
+        first = search(&bits[0], n)
+    return first if first < n else -1
+
+
+cdef Py_ssize_t search(const uint32_t *bits, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0, lane
+    cdef uint32_t found
+    while i + LANES <= n:
+        found = 0
+        for lane in range(LANES):
+            found |= (bits[i + lane] & EXPONENT) == EXPONENT
+        if found:
+            break
+        i += LANES
+    while i < n and (bits[i] & EXPONENT) != EXPONENT:
+        i += 1
+    return i
