@@ -23,7 +23,7 @@ from formats.batch import rebatch, require_finite
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
 
-READ_AHEAD = 2  # batches: one being computed with, two ready, one being read
+READ_AHEAD = 1  # batches ready, besides the one being computed with and the one being read
 SAMPLE_ROWS = 3
 _POLL = 0.05  # seconds between looks at whether to stop, or whether a FIFO has appeared
 _GZIP_MAGIC = b"\x1f\x8b"
