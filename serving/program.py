@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.metadata import version
 
@@ -14,6 +15,8 @@ usage: docker run IMAGE train    train on the job laid out under /opt/ml, write 
 
 def main() -> int:
     """Runs the program named by the first argument. Exit code 2 for any other word."""
+    # The kernel drops a signal that process 1 has no handler for, and the programs take a while to have theirs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     match command:
         case "train":

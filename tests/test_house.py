@@ -1,7 +1,9 @@
 """The house: imports point down, algorithms know nothing of each other, every file says what it is."""
 
 import ast
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,17 @@ def test_the_repository_names_find_their_folders() -> None:
         assert algorithm.name == name
         assert algorithms.find(algorithm.repository) is algorithm
         assert algorithms.find(algorithm.repository.upper()) is algorithm
+
+
+def test_sigterm_is_not_lost_while_a_program_is_imported(tmp_path: Path) -> None:
+    """As process 1 of a container a program ignores signals that it has no handler for."""
+    environment = os.environ | {"SAGEMAKER_BASE_DIR": str(tmp_path)}  # no model: `serve` would soon end with 2
+    process = subprocess.Popen([Path(sys.executable).parent / "inbuilt", "serve"], env=environment)
+    caught = 0
+    while process.poll() is None and not caught & 1 << signal.SIGTERM - 1:
+        caught = int(Path(f"/proc/{process.pid}/status").read_text().split("SigCgt:\t")[1].split()[0], 16)
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
 
 
 def test_the_command_line() -> None:

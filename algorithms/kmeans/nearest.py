@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from algorithms.kmeans._nearest import nearest_of_few
+from algorithms.kmeans._nearest import nearest_of_few, squared_distances
 from formats.batch import Dense
 
 FEW = 2**16  # products: below, a loop that keeps the GIL is faster than BLAS
@@ -61,5 +61,6 @@ def distances(X: Dense | sparse.csr_array, C: Dense, labels: NDArray[np.intp]) -
         squares = (C.astype(np.float64) ** 2).sum(axis=1)
         result: NDArray[np.float64] = np.maximum(squares[labels] + np.bincount(rows, change, X.shape[0]), 0)
         return result
-    difference = X - C.take(labels, axis=0)
-    return np.asarray(np.einsum("ij,ij->i", difference, difference), np.float64)
+    squared = np.empty(len(X))
+    squared_distances(np.ascontiguousarray(X), C, np.ascontiguousarray(labels), squared)
+    return squared
