@@ -27,7 +27,7 @@ format: .venv/.ready ## let ruff format the code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 image: ## build inbuilt-ALGORITHM, e.g. make image ALGORITHM=kmeans, and print its size
-	$(DOCKER) build -f docker/Dockerfile --build-arg ALGORITHM=$(ALGORITHM) \
+	$(DOCKER) build -f docker/Dockerfile --build-arg ALGORITHM=$(ALGORITHM) --build-arg VERSION=$(VERSION) \
 	  -t inbuilt-$(subst _,-,$(ALGORITHM)):$(VERSION) -t inbuilt-$(subst _,-,$(ALGORITHM)):latest .
 	@$(DOCKER) image inspect -f '{{.Size}}' inbuilt-$(subst _,-,$(ALGORITHM)):$(VERSION) \
 	  | awk '{ printf "inbuilt-$(subst _,-,$(ALGORITHM)):$(VERSION) has %.0f MB\n", $$1 / 1e6 }'
