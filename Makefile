@@ -35,6 +35,9 @@ image: ## build inbuilt-ALGORITHM, e.g. make image ALGORITHM=kmeans, and print i
 test-images: .venv/.ready .venv-sagemaker/.ready image ## the images in a container engine, driven by the SageMaker Python SDK
 	$(BIN)/python -m pytest tests/images $(ARGS)
 
+bench: .venv-bench/.ready ## what is in benchmarks/, beside what a user would pick instead
+	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; .venv-bench/bin/python $$benchmark || exit; done
+
 clean: ## remove environments and everything built
 	rm -rf .venv .venv-* build dist *.egg-info demo-output
 	find formats algorithms -name '*.so' -delete -o -name '_*.cpp' -delete
@@ -61,4 +64,11 @@ clean: ## remove environments and everything built
 	.venv-sagemaker/bin/python -m pip install -q --disable-pip-version-check 'sagemaker<3'
 	touch $@
 
-.PHONY: help dev demo test lint format image test-images clean
+# Peers are not development tools: they have an environment of their own.
+.venv-bench/.ready: pyproject.toml setup.py $(KERNELS)
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q --disable-pip-version-check \
+	  -e . pandas pyarrow scikit-learn protobuf 'sagemaker<3'
+	touch $@
+
+.PHONY: help dev demo test lint format image test-images bench clean

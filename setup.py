@@ -1,4 +1,4 @@
-"""Builds the Cython kernels: every `_*.pyx` in the tree, with the flags that DESIGN decision 1 and 8 name."""
+"""Builds the Cython kernels: every `_*.pyx` in the tree."""
 
 import platform
 from pathlib import Path

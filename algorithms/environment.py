@@ -1,4 +1,4 @@
-"""The environment variables that training and serving share, read in this one place (DESIGN, decision 11)."""
+"""The environment variables of training, which serving shares; serving/settings.py reads the server's own."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _decode(value: Any, schema: Mapping[str, Any]) -> Any:
     """One value as its field's type wants it; what cannot be decoded is left for the field to refuse.
 
     Clients send `10`, `"10"`, `"\\"10\\""` and `true`, `"true"`, `"True"`; lists as JSON, as Python prints them, or
-    with commas (reference: container contract, 1.2).
+    with commas.
     """
     if not isinstance(value, str):
         return str(value) if isinstance(value, bool) and not _takes(schema, "boolean") else value  # true is not 1

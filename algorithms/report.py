@@ -1,6 +1,6 @@
 """The log of a training job, in the lines that the tuner's regular expressions look for.
 
-Forms: `shared reference, algorithm behaviour 0.1-0.4`. The same metrics go to `output/data/metrics.jsonl`.
+The forms are those of the hosted service's logs. The same metrics go to `output/data/metrics.jsonl`.
 """
 
 from __future__ import annotations

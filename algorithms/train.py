@@ -41,6 +41,8 @@ def main() -> int:
         paths = Paths(environment.base)
         start_log(environment.log_level)
         log.info("Docker entrypoint called with argument(s): train", extra={"plain": True})
+        if environment.job_name:
+            log.info("Training job %s", environment.job_name)
         run(environment, stop, started)
     except NothingLearned:
         log.warning("Stopped before anything was learned: there is no model to save.")
@@ -167,7 +169,7 @@ def _score(algorithm: Algorithm, job: Job, hyperparameters: Any, model: Model) -
 
 
 def _fail(failure: Path, error: Exception) -> int:
-    """Logs the traceback, writes the failure file and returns the exit code (DESIGN, decision 10)."""
+    """Logs the traceback, writes the failure file and returns the exit code."""
     if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
         error = PlatformError(f"{error.strerror}: {error.filename}")
     exit_code, prefix = getattr(error, "exit_code", 1), getattr(error, "prefix", "AlgorithmError: ")

@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
-    from algorithms.artifact import LoadedModel
     from serving.settings import Settings
 
 THREADS = 2  # of each worker: one computes, one takes in the next request or answers /ping meanwhile
@@ -36,19 +37,23 @@ def main() -> int:
     except UserError as error:
         print(f"ClientError: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return UserError.exit_code
-    _server(app, loaded, settings).run()
+    server(app, settings, loaded.algorithm.name, loaded.self_test).run()
     return 0
 
 
-def _server(app: Flask, loaded: LoadedModel, settings: Settings) -> Any:
+def server(app: Flask, settings: Settings, name: str, self_test: Callable[[], None]) -> Any:
+    """A gunicorn that serves `app` as all our servers are; `run()` returns after SIGTERM.
+
+    self_test runs in each worker before it takes requests; if it raises, the server ends with an exit code.
+    """
     from gunicorn.app.base import BaseApplication
 
     class Server(BaseApplication):  # type: ignore[misc]
         """Gunicorn, configured here and by nothing else."""
 
         def load_config(self) -> None:
-            for name, value in _gunicorn(loaded, settings).items():
-                self.cfg.set(name, value)
+            for key, value in _gunicorn(settings, name, self_test).items():
+                self.cfg.set(key, value)
 
         def load(self) -> Flask:
             return app
@@ -56,10 +61,10 @@ def _server(app: Flask, loaded: LoadedModel, settings: Settings) -> Any:
     return Server()
 
 
-def _gunicorn(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
-    def self_test(worker: Any) -> None:
+def _gunicorn(settings: Settings, name: str, self_test: Callable[[], None]) -> dict[str, Any]:
+    def begin(worker: Any) -> None:
         # In the worker: GNU OpenMP, which some models compute with, does not survive a fork. Failing stops the server.
-        loaded.self_test()
+        self_test()
         worker.log.info("worker ready: the model answers its stored sample as it did at training time")
 
     return {
@@ -74,8 +79,8 @@ def _gunicorn(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
         # the root file system may be read-only, /tmp with it
         "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
         "control_socket_disable": True,
-        "post_worker_init": self_test,
-        "proc_name": f"inbuilt-{loaded.algorithm.name}",
+        "post_worker_init": begin,
+        "proc_name": f"inbuilt-{name}",
     }
 
 

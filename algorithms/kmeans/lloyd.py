@@ -25,20 +25,24 @@ class Lloyd:
         stays where it is.
         """
         C = P[plus_plus(P, w, k, random) if self.plus_plus else uniform(w, k, random)]
-        squares = (P**2).sum(axis=1)
         share = w / w.sum()
         msd = np.inf
         for _ in range(self.max_iterations):
-            D = squares[:, None] - 2 * P @ C.T + (C**2).sum(axis=1)
-            labels = D.argmin(axis=1)
-            before, msd = msd, float(share @ np.maximum(D[np.arange(len(P)), labels], 0))
+            labels, D = _assigned(P, C)
+            before, msd = msd, float(share @ D)
             member = (labels == np.arange(k)[:, None]) * w
             mass = member.sum(axis=1)
             moved = mass > 0
             C[moved] = (member @ P)[moved] / mass[moved, None]
             if before - msd <= self.tolerance * msd:
                 break
-        return C, float(share @ ((P[:, None] - C[None]) ** 2).sum(axis=2).min(axis=1))
+        return C, float(share @ _assigned(P, C)[1])
+
+
+def _assigned(P: Float64, C: Float64) -> tuple[NDArray[np.intp], Float64]:
+    """The center nearest to each point, and the squared distance to it; both (K,), without an array of K x k x d."""
+    labels = ((C**2).sum(axis=1) - 2 * P @ C.T).argmin(axis=1)
+    return labels, ((P - C[labels]) ** 2).sum(axis=1)
 
 
 def uniform(w: Float64, k: int, random: np.random.Generator) -> NDArray[np.intp]:
