@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algorithms.environment import whole_number
+from algorithms.errors import UserError
 
 MIB = 2**20
 MEMORY_PER_WORKER = 192 * MIB  # a worker takes some 60 MB of its own; a request and its answer need room as well
@@ -38,6 +39,8 @@ class Settings:
     @classmethod
     def read(cls, variables: Mapping[str, str], cgroup: Path = CGROUP) -> Settings:
         """From `os.environ` and the container's control group. Raises UserError."""
+        if _is_true(variables.get("SAGEMAKER_MULTI_MODEL", "")):
+            raise UserError("this container serves one model; please do not set SAGEMAKER_MULTI_MODEL")
         body_limit: int | None = whole_number(variables, "MAX_CONTENT_LENGTH", 6 * MIB, 1, 2**40)
         if variables.get("SAGEMAKER_MAX_PAYLOAD_IN_MB"):
             body_limit = whole_number(variables, "SAGEMAKER_MAX_PAYLOAD_IN_MB", 6, 0, 2**20) * MIB or None
@@ -47,7 +50,7 @@ class Settings:
             timeout=whole_number(variables, "SAGEMAKER_MODEL_SERVER_TIMEOUT", 60, 1, 86400),
             body_limit=body_limit,
             default_accept=variables.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "").strip(),
-            batch=variables.get("SAGEMAKER_BATCH", "").strip().lower() == "true",
+            batch=_is_true(variables.get("SAGEMAKER_BATCH", "")),
         )
 
 
@@ -70,6 +73,10 @@ def _memory_limit(cgroup: Path) -> float:
     """Bytes of memory that the control group grants, infinite if it sets no limit."""
     limit = _line(cgroup / "memory.max") or _line(cgroup / "memory/memory.limit_in_bytes")
     return int(limit) if limit.isdigit() else math.inf
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() == "true"  # the platform writes true, local mode True
 
 
 def _line(path: Path) -> str:

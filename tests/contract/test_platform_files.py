@@ -85,6 +85,12 @@ def test_batch(value: str, batch: bool, tmp_path: Path) -> None:
     assert Settings.read({"SAGEMAKER_BATCH": value}, tmp_path).batch is batch
 
 
+def test_multi_model_endpoints_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^this container serves one model; please do not set SAGEMAKER_MULTI_MODEL$"):
+        Settings.read({"SAGEMAKER_MULTI_MODEL": "true"}, tmp_path)
+    Settings.read({"SAGEMAKER_MULTI_MODEL": "false"}, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("files", "workers"),
     [
