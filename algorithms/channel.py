@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 1  # batches ready, besides the one being computed with and the one being read
 SAMPLE_ROWS = 3
+LARGEST_BLOCK = 2**25  # floats that are read at once, however large the mini-batch
 _POLL = 0.05  # seconds between looks at whether to stop, or whether a FIFO has appeared
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -142,7 +143,10 @@ class Channel:
         """The batches of one file, every value finite, every fault told with its place."""
         first_row = 1
         try:
-            for batch in formats.read(_decompressed(source), self._content_type, rows, expected):
+            at_once = min(
+                rows, max(1, LARGEST_BLOCK // (expected.width or 1))
+            )  # a format may make room for all of them
+            for batch in formats.read(_decompressed(source), self._content_type, at_once, expected):
                 if not self._allows_missing:
                     require_finite(batch, first_row)
                 first_row += len(batch)

@@ -172,6 +172,10 @@ def _fail(failure: Path, error: Exception) -> int:
     """Logs the traceback, writes the failure file and returns the exit code."""
     if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
         error = PlatformError(f"{error.strerror}: {error.filename}")
+    if isinstance(error, MemoryError):
+        error = PlatformError(
+            f"the machine has not enough memory: {error}. Please use a larger one, or smaller settings."
+        )
     exit_code, prefix = getattr(error, "exit_code", 1), getattr(error, "prefix", "AlgorithmError: ")
     message = (
         f"{prefix}{error}"

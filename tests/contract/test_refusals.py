@@ -1,5 +1,6 @@
 """What a training job refuses, with the sentence that the customer reads in FailureReason and the exit code."""
 
+import json
 import os
 import re
 import shutil
@@ -173,6 +174,27 @@ def test_values_that_are_not_finite(
         f"ClientError: Unable to read data channel 'train' as {content_type}: file 'data', row 124: feature 3 of "
         f"{features.shape[1]} is {what}. Please remove any missing (NaN) or infinite values in the input data."
     )
+
+
+def test_a_mini_batch_larger_than_all_memory(algorithm: Algorithm, job: JobFolder) -> None:
+    """Is no reason to fail: room is made for the rows that come."""
+    if "mini_batch_size" not in algorithm.hyperparameters.model_fields:
+        pytest.skip("this algorithm has no mini-batches")
+    job.channel("train", {"data": data(algorithm, CSV)}, CSV)
+    job.hyperparameters["mini_batch_size"] = str(10**12)
+    assert job.train().exit_code == 0
+
+
+def test_too_little_memory(algorithm: Algorithm, job: JobFolder) -> None:
+    """A width that the data have but no machine can hold the state of."""
+    if "feature_dim" not in job.hyperparameters:
+        pytest.skip("this algorithm takes the width from the data")
+    wide = 2**31 - 1
+    job.hyperparameters["feature_dim"] = str(wide)
+    record = {"data": {"features": {"keys": [0, wide - 1], "shape": [wide], "values": [1, 2]}}}
+    job.channel("train", {"data": (json.dumps(record) + "\n").encode() * 200}, JSONLINES)
+    limited = ["sh", "-c", 'ulimit -v 8000000 && exec "$@"', "-"]  # kB: some machines promise what they do not have
+    assert refused(job, 3, *limited).startswith("PlatformError: the machine has not enough memory: Unable to allocate ")
 
 
 def test_the_algorithm_must_be_known(algorithm: Algorithm, job: JobFolder) -> None:
