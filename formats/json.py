@@ -145,7 +145,7 @@ def _spelled_out(tensor: dict[str, Any], row: int, width: int | None) -> _Tensor
             found = "nothing" if name not in tensor else _kind(value)
             raise FormatError(f'expected "{name}" as an array of numbers, found {found}', row=row)
     if shape and (len(shape) != 1 or type(shape[0]) is not int or not 1 <= shape[0] < 2**31):
-        raise FormatError(f'"shape" must be one positive whole number, got {_shown(shape)}', row=row)
+        raise FormatError(f'"shape" must be one whole number in [1, 2147483647], got {_shown(shape)}', row=row)
     # As in the protobuf record, empty keys beside values are no keys: the row is dense.
     if keys is None or (not keys and values):
         if shape and shape[0] != len(values):
