@@ -6,42 +6,22 @@ are accepted; an empty cell is NaN, and whether that may be is the algorithm's t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import orjson
 
 from formats._csv import BAD_CELL, BAD_LENGTH, BLANK_LINE, scan
 from formats.batch import Batch, Columns, Dense, Expected
+from formats.csv_faults import BLANKS, BYTE_ORDER_MARK, cell_fault, count_cells, plural, refuse_foreign
 from formats.errors import FormatError
 
 MEDIA_TYPES = ("text/csv", "csv")
 
 _BUFFER_BYTES = 256 * 1024  # stays in the second level cache between the copy from the stream and the scan
 _LONGEST_LINE = 64 * 1024 * 1024  # bytes; bounds the memory that a file without newlines can take
-_LONGEST_QUOTE = 40  # characters of a cell that an error shows
 _SIGNATURE_BYTES = 8
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BLANKS = b" \t\r\n"
-_QUOTED = re.compile(rb'"[^"]*(?:"|$)')
-_UNCLOSED = re.compile(rb'(?:"[^"]*")*"[^"]*')
-_CELL = re.compile(rb'[ \t]*(?:"[^"]*(?:"|$))*[^,]*')
-_LIBSVM = re.compile(rb"\s*\S+\s+\d+:\S")
-_FOREIGN = (  # how files of other kinds begin; no line of numbers begins so
-    (b"\n#\xd7\xce", "RecordIO, whose content type is application/x-recordio-protobuf"),
-    (b"\x1f\x8b", "gzip, which has to be stated as the compression"),
-    (b"PAR1", "Parquet"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"\x93NUMPY", "a NumPy file"),
-    (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
-    (b"{", "JSON, whose content type is application/json or application/jsonlines"),
-    (b"[", "JSON, whose content type is application/json or application/jsonlines"),
-)
-_DELIMITERS = ((b";", "semicolon"), (b"\t", "tab"), (b"|", "vertical bar"), (b" ", "blank"))
 
 
 def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
@@ -67,7 +47,7 @@ def decode(body: bytes, expected: Expected) -> Batch:
     Raises FormatError as `read` does, and for a body without rows.
     """
     text = body if body.endswith(b"\n") else body + b"\n"
-    _refuse_foreign(text[:_SIGNATURE_BYTES])
+    refuse_foreign(text[:_SIGNATURE_BYTES])
     lines = memoryview(text)
     table = _Table(expected)
     position = table.begin(lines)
@@ -132,11 +112,11 @@ class _Table:
         if self.begun:
             return 0
         self.begun = True
-        start = len(_BYTE_ORDER_MARK) if lines[:3] == _BYTE_ORDER_MARK else 0
+        start = len(BYTE_ORDER_MARK) if lines[:3] == BYTE_ORDER_MARK else 0
         first = _line(lines, start)
-        self.ended = not first.strip(_BLANKS)
+        self.ended = not first.strip(BLANKS)
         if not self.ended:
-            self._set_columns(_count_cells(first))
+            self._set_columns(count_cells(first))
         return start
 
     def _set_columns(self, found: int) -> None:
@@ -146,12 +126,12 @@ class _Table:
         if self.expected.label_columns is None and found - 1 == width:
             self.label_columns = 1
         self.columns = found if width is None else width + self.label_columns
-        self.wanted = _plural(self.columns, "column")
+        self.wanted = plural(self.columns, "column")
         if self.expected.label_columns is None and width is not None:
-            self.wanted = f"{_plural(width, 'column')}, or {width + 1} with a label"
+            self.wanted = f"{plural(width, 'column')}, or {width + 1} with a label"
         if self.label_columns:
             self.columns = max(self.columns, 2)
-            self.wanted = f"{self.columns} columns (1 label and {_plural(self.columns - 1, 'feature')})"
+            self.wanted = f"{self.columns} columns (1 label and {plural(self.columns - 1, 'feature')})"
 
     def fill(self, lines: memoryview, position: int, rows: int) -> int:
         """Reads lines into a batch of `rows` rows until it is full or they are used up; returns the next position."""
@@ -161,13 +141,13 @@ class _Table:
                 self.labels = np.empty(rows * self.label_columns, np.float32)
             stop, position, self.filled, cell = scan(lines, position, self.labels, self.features, self.filled)
             if stop == BAD_LENGTH:
-                found = _count_cells(_line(lines, position))
+                found = count_cells(_line(lines, position))
                 raise FormatError(f"expected {self.wanted}, found {found}", row=self.line)
             if stop == BAD_CELL:
-                raise _cell_fault(_line(lines, position), cell - position, self.line)
+                raise cell_fault(_line(lines, position), cell - position, self.line)
             self.ended = stop == BLANK_LINE
         if self.ended:
-            if bytes(lines[position:]).strip(_BLANKS):
+            if bytes(lines[position:]).strip(BLANKS):
                 raise FormatError("expected numbers, found a blank line between rows; remove it", row=self.line)
             position = len(lines)
         return position
@@ -202,7 +182,7 @@ def _whole_lines(stream: BinaryIO, table: _Table) -> Iterator[memoryview]:
             start, used = 0, len(tail)
         count = _read_into(stream, memoryview(buffer)[used:-1], least)
         if least > 1:
-            _refuse_foreign(bytes(buffer[:count]))
+            refuse_foreign(bytes(buffer[:count]))
         newline = buffer.rfind(b"\n", used, used + count)
         used += count
         if newline >= 0:
@@ -214,16 +194,6 @@ def _whole_lines(stream: BinaryIO, table: _Table) -> Iterator[memoryview]:
     if start < used:
         buffer[used] = ord("\n")
         yield memoryview(buffer)[start : used + 1]
-
-
-def _refuse_foreign(signature: bytes) -> None:
-    """Raises FormatError for the first bytes of a file of another kind."""
-    if signature[:1] in b'0123456789+-."':
-        return
-    text = signature.removeprefix(_BYTE_ORDER_MARK)
-    for beginning, kind in _FOREIGN:
-        if text.startswith(beginning) or text.lstrip(_BLANKS).startswith(beginning):
-            raise FormatError(f"this does not look like CSV but like {kind}", row=1)
 
 
 def _read_into(stream: BinaryIO, target: memoryview, least: int) -> int:
@@ -245,58 +215,3 @@ def _read_into(stream: BinaryIO, target: memoryview, least: int) -> int:
 def _line(lines: memoryview, position: int) -> bytes:
     """The line that begins at `position`, without its end."""
     return bytes(lines[position:]).partition(b"\n")[0].removesuffix(b"\r")
-
-
-def _count_cells(line: bytes) -> int:
-    return (_QUOTED.sub(b"", line) if b'"' in line else line).count(b",") + 1
-
-
-def _cell_fault(line: bytes, start: int, row: int) -> FormatError:
-    """Why the scan refused the cell that begins at `start`: the likeliest mistake, and how to mend it."""
-    cell = cast("re.Match[bytes]", _CELL.match(line, start)).group().strip(_BLANKS)
-    problem = f"expected a number, found '{_shown(cell)}'"
-    delimiter = _delimiter(cell, row)
-    if b"\0" in line:
-        problem = f"this does not look like CSV but like binary data: found '{_shown(cell)}'"
-    elif _UNCLOSED.fullmatch(cell):
-        problem = f"expected a closing quote on the same line, found '{_shown(cell)}'"
-    elif b"\r" in cell:
-        problem = f"expected lines that end in a newline, found carriage returns: '{_shown(cell)}'"
-    elif _LIBSVM.match(cell):
-        problem = f"this does not look like CSV but like LibSVM: found '{_shown(cell)}'"
-    elif delimiter:
-        problem = f"the delimiter must be a comma, found a {delimiter}: '{_shown(cell)}'"
-    elif row == 1:
-        words = [not _is_number(part) for part in line.split(b",", 1000)[:1000] if part.strip()]
-        likely = 2 * sum(words) >= len(words)
-        problem += "; this looks like a header row" if likely else "; if row 1 is a header"
-        problem += ", and CSV must have none here: remove it" if likely else ", remove it: CSV must have none here"
-    return FormatError(problem, row=row, column=_count_cells(line[:start]))
-
-
-def _delimiter(cell: bytes, row: int) -> str | None:
-    """What separates the numbers that seem to be in a cell, or the names in that of a header row."""
-    for delimiter, name in _DELIMITERS:
-        parts = cell.split(delimiter, 2)[:2]
-        if len(parts) == 2 and ((row == 1 and delimiter != b" ") or all(map(_is_number, parts))):
-            return name
-    return None
-
-
-def _is_number(cell: bytes) -> bool:
-    try:
-        float(cell.strip(b' "'))
-    except ValueError:
-        return False
-    return True
-
-
-def _shown(cell: bytes) -> str:
-    """A cell for an error: printable, and cut where it is long."""
-    text = cell[: 4 * _LONGEST_QUOTE + 4].decode("utf-8", "backslashreplace")
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
