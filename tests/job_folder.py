@@ -133,6 +133,13 @@ class JobFolder:
                 stdin=subprocess.DEVNULL,
             )
 
+    def wait_for_log(self, text: str) -> None:
+        """Returns when the running training program has logged this."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in (self.base / "train.log").read_text():
+            assert time.monotonic() < deadline, f"'{text}' was not logged within {PATIENCE} s"
+            time.sleep(0.02)
+
     def finish(self, process: subprocess.Popen[bytes]) -> Trained:
         """Waits for a training program to end."""
         try:

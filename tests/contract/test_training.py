@@ -15,6 +15,7 @@ from algorithms.algorithm import Algorithm
 from tests.examples import CSV, JSONLINES, RECORDIO, encoded, encoded_sparse, example
 from tests.job_folder import JobFolder, free_port
 
+MORE_THAN_A_PIPE_HOLDS = 5000  # rows of the example; a pipe holds 64 KiB
 LOG_LINE = re.compile(r"^\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d (INFO|WARNING|ERROR) \d+\] ")
 
 
@@ -137,9 +138,9 @@ def test_sigterm_saves_what_was_learned(algorithm: Algorithm, job: JobFolder) ->
     [fifo] = job.pipe("train", RECORDIO, 1)
     process = job.start("train")
     with fifo.open("wb") as writer:
-        writer.write(data(algorithm, 500))
+        writer.write(data(algorithm, MORE_THAN_A_PIPE_HOLDS))  # returns when most of them were read
         writer.flush()
-        time.sleep(1.5)  # the writer stays: the program waits for more rows
+        time.sleep(1)  # the writer stays: the program waits for more rows
         process.send_signal(signal.SIGTERM)
         started = time.monotonic()
         ended = job.finish(process)
@@ -151,7 +152,7 @@ def test_sigterm_saves_what_was_learned(algorithm: Algorithm, job: JobFolder) ->
 def test_sigterm_before_any_row_ends_well_without_a_model(algorithm: Algorithm, job: JobFolder) -> None:
     [_] = job.pipe("train", RECORDIO, 1)
     process = job.start("train")
-    time.sleep(1.5)
+    job.wait_for_log("Number of GPUs being used")
     process.send_signal(signal.SIGTERM)
     ended = job.finish(process)
     assert (ended.exit_code, ended.failure, job.artifact()) == (0, None, {})
@@ -191,9 +192,8 @@ def test_a_lost_host_ends_the_job_on_the_other(algorithm: Algorithm, job_folder)
     [fifo] = jobs[1].pipe("train", RECORDIO, 1)
     processes = [job.start("train") for job in jobs]
     with fifo.open("wb") as writer:
-        writer.write(data(algorithm, 300))
+        writer.write(data(algorithm, MORE_THAN_A_PIPE_HOLDS))
         writer.flush()
-        time.sleep(2)
         processes[1].kill()
         ended = jobs[0].finish(processes[0])
     processes[1].wait()
