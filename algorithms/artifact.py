@@ -73,12 +73,20 @@ def save(
 def staged(directory: Path) -> Iterator[Path]:
     """A folder whose files move into `directory` when the block ends well, and vanish when it does not."""
     staging = directory / _STAGING
+    moved: list[Path] = []
     try:
-        staging.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)  # of a job that was killed while it saved
+        staging.mkdir(parents=True)
         try:
             yield staging
-            for path in sorted(staging.iterdir()):
-                path.replace(directory / path.name)
+            for path in sorted(staging.iterdir(), key=lambda path: path.name == MANIFEST):  # last: it says all is there
+                target = directory / path.name
+                path.replace(target)
+                moved.append(target)
+        except OSError:
+            for path in moved:
+                path.unlink(missing_ok=True)
+            raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
@@ -95,12 +103,16 @@ def load(directory: Path, name: str) -> LoadedModel:
     trained_by = manifest.get("algorithm", algorithm.name)
     if trained_by != algorithm.name:
         raise UserError(f"the model in {directory} was trained by {trained_by}; this container serves {algorithm.name}")
-    if manifest.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
+    found = manifest.get("format_version", FORMAT_VERSION)
+    if not (isinstance(found, int) and found <= FORMAT_VERSION):
         raise UserError(
-            f"{MANIFEST}: format_version must be at most {FORMAT_VERSION}, got {manifest['format_version']}; "
+            f"{MANIFEST}: format_version must be at most {FORMAT_VERSION}, got {found}; "
             "serve this model with the version of Inbuilt that trained it, or a newer one"
         )
-    return LoadedModel(algorithm, algorithm.load(directory), manifest.get("sample"))
+    try:
+        return LoadedModel(algorithm, algorithm.load(directory), manifest.get("sample"))
+    except OSError as error:
+        raise UserError(f"cannot read the model in {directory}: {error}") from None
 
 
 def _manifest(path: Path) -> dict[str, Any]:

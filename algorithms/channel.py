@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import queue
 import threading
 import time
@@ -60,9 +61,15 @@ class Channel:
 
     def files(self) -> list[Path]:
         """The data files of File mode, in sorted order; hidden, `_SUCCESS`-like and manifest files are passed over."""
-        root = self._data / self.name
-        found = sorted(path for path in root.rglob("*") if path.is_file())
-        return [path for path in found if not any(_passed_over(part) for part in path.relative_to(root).parts)]
+        found: list[Path] = []
+        for folder, folders, names in os.walk(self._data / self.name, onerror=self._unreadable, followlinks=True):
+            folders[:] = [name for name in folders if not _passed_over(name)]
+            found += [Path(folder, name) for name in names if not _passed_over(name)]
+        return sorted(found)
+
+    def _unreadable(self, error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # a channel without a folder has no data
+            raise UserError(f"Unable to read data channel '{self.name}': {error.strerror}: '{error.filename}'.")
 
     def without_data(self) -> UserError:
         """What to raise when no host found a row."""
@@ -129,7 +136,7 @@ class Channel:
             for path in sources:
                 if closed.is_set():
                     return
-                with path.open("rb", buffering=0) as raw:
+                with self._opened(path) as raw:
                     source = _Source(raw)
                     yield from self._checked(path, source, rows, expected)
                     size += source.size
@@ -138,6 +145,12 @@ class Channel:
             count += 1
             yield batch
         self._report.read(self._data / self.name, number, time.perf_counter() - started, count, size)
+
+    def _opened(self, path: Path) -> io.FileIO:
+        try:
+            return path.open("rb", buffering=0)
+        except (FileNotFoundError, PermissionError) as error:
+            raise UserError(f"Unable to read data channel '{self.name}': {error.strerror}: '{path.name}'.") from None
 
     def _checked(self, path: Path, source: _Source, rows: int, expected: Expected) -> Iterator[Batch]:
         """The batches of one file, every value finite, every fault told with its place."""

@@ -82,10 +82,17 @@ class Cluster:
 
 
 @contextmanager
-def connect(hosts: Sequence[str], current_host: str, port: int = 9099, timeout: float = TIMEOUT) -> Iterator[Cluster]:
+def connect(
+    hosts: Sequence[str],
+    current_host: str,
+    port: int = 9099,
+    timeout: float = TIMEOUT,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Cluster]:
     """The cluster of all `hosts`, which every one of them enters; the first in sorted order leads, on `port`.
 
     timeout: seconds for all hosts to come, and later for one host to wait in a step for the slowest one.
+    stopped: looked at while other hosts are waited for. Raises NothingLearned then.
     Raises PlatformError when a host cannot be found, does not come in time, or is lost. Leaving the block closes the
     connections to the other hosts, which tells those that still wait for this one.
     """
@@ -93,7 +100,7 @@ def connect(hosts: Sequence[str], current_host: str, port: int = 9099, timeout: 
     if len(ordered) == 1:
         yield Cluster()
         return
-    ring = Ring(ordered, current_host, timeout)
+    ring = Ring(ordered, current_host, timeout, stopped)
     done = False
     try:
         cluster = Cluster(*ring.join(port), ring.add)

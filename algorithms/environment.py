@@ -32,12 +32,17 @@ class Environment:
     def read(cls, variables: Mapping[str, str]) -> Environment:
         """From `os.environ`; raises UserError for a variable that makes no sense."""
         return cls(
-            base=Path(variables.get("SAGEMAKER_BASE_DIR") or "/opt/ml"),
+            base=base_directory(variables),
             algorithm=variables.get("INBUILT_ALGORITHM", ""),
             log_level=whole_number(variables, "SAGEMAKER_CONTAINER_LOG_LEVEL", 20, 0, 50),
             job_name=variables.get("TRAINING_JOB_NAME", ""),
             cluster_port=whole_number(variables, "INBUILT_CLUSTER_PORT", DEFAULT_CLUSTER_PORT, 1, 65535),
         )
+
+
+def base_directory(variables: Mapping[str, str]) -> Path:
+    """Where the platform's files are; known even if another variable makes no sense."""
+    return Path(variables.get("SAGEMAKER_BASE_DIR") or "/opt/ml")
 
 
 def whole_number(variables: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

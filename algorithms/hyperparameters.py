@@ -29,6 +29,9 @@ def hyperparameter(
     return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
+LISTED = 5  # unknown names, and then their number
+
+
 class Hyperparameters(BaseModel):
     """What every algorithm takes; an algorithm's class adds a field for each row of its table in the guide.
 
@@ -47,13 +50,22 @@ class Hyperparameters(BaseModel):
         """From `hyperparameters.json`: strings, JSON in strings, or JSON. Raises UserError with all faults."""
         known = {name: value for name, value in provided.items() if name in cls.model_fields}
         strangers = [name for name in provided if name not in known and not name.startswith(("_", "sagemaker_"))]
-        faults = [cls._unknown(name) for name in strangers]
+        faults = [cls._unknown(name) for name in strangers[:LISTED]]
+        if len(strangers) > LISTED:
+            faults.append(f"and {len(strangers) - LISTED} other unknown hyperparameters")
+        if any("did you mean" not in fault for fault in faults):
+            faults.append(f"known are {', '.join(sorted(cls.model_fields))}")
         decoded = {name: _decode(value, cls._schema(name)) for name, value in known.items()}
         try:
             hyperparameters = cls.model_validate(decoded)
         except ValidationError as error:
             faults += cls._faults(error, provided)
             raise UserError("; ".join(faults)) from None
+        faults += [
+            f"hyperparameter '{name}' must be less than 2**63, got {_shown(provided[name])}"
+            for name, value in hyperparameters
+            if isinstance(value, int) and value >= 2**63
+        ]
         if faults:
             raise UserError("; ".join(faults))
         return hyperparameters
@@ -71,8 +83,7 @@ class Hyperparameters(BaseModel):
     @classmethod
     def _unknown(cls, name: str) -> str:
         close = difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.6)
-        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(cls.model_fields))}"
-        return f"unknown hyperparameter '{name}'; {hint}"
+        return f"unknown hyperparameter {_shown(name)}" + (f"; did you mean '{close[0]}'?" if close else "")
 
     @classmethod
     def _faults(cls, error: ValidationError, provided: Mapping[str, Any]) -> list[str]:

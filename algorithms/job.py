@@ -83,6 +83,8 @@ class JobConfig:
         hosts = resources.get("hosts") or [current_host]
         if not isinstance(hosts, list) or current_host not in hosts:
             raise UserError(f"resourceconfig.json: hosts must be a list that holds '{current_host}', got {hosts}")
+        if len({str(host) for host in hosts}) != len(hosts):
+            raise UserError(f"resourceconfig.json: hosts must be different names, got {hosts}")
         channels = _read_object(paths.config / "inputdataconfig.json")
         if not channels and paths.data.is_dir():
             channels = {folder.name: {} for folder in sorted(paths.data.iterdir()) if folder.is_dir()}
@@ -122,7 +124,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8") or "{}")
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path.name} must be a JSON object: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path.name} must be a JSON object, got {type(content).__name__}")
@@ -132,6 +134,9 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _channel(name: str, fields: Any) -> ChannelConfig:
     if not isinstance(fields, dict):
         raise UserError(f"inputdataconfig.json: channel '{name}' must be a JSON object, got {fields!r}")
+    for key, value in fields.items():
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"channel '{name}': {key} must be text, got {value!r}")
     mode = fields.get("TrainingInputMode") or "File"
     if mode not in _MODES:
         raise UserError(f"channel '{name}': TrainingInputMode must be File or Pipe, got '{mode}'")

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from algorithms.errors import PlatformError
+from algorithms.job import NothingLearned
 from algorithms.report import log
 
 Result = TypeVar("Result")
@@ -39,12 +40,15 @@ class Ring:
     give up, and still handles signals.
     """
 
-    def __init__(self, hosts: Sequence[str], current_host: str, timeout: float) -> None:
+    def __init__(
+        self, hosts: Sequence[str], current_host: str, timeout: float, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         from xgboost import collective, core  # not at the top: one host needs no engine, and it is slow to import
 
         self._hosts = hosts
         self._name = current_host
         self._timeout = timeout
+        self._stopped = stopped
         self._collective = collective
         self._error = core.XGBoostError
         self._tracker: Any = None
@@ -69,7 +73,11 @@ class Ring:
         before = _sockets()
         while True:
             try:
-                self._call(lambda: self._collective.init(**place), max(deadline - time.monotonic(), 1.0))
+                joined = self._submit(lambda: self._collective.init(**place))
+                latest = max(deadline, time.monotonic() + 1)
+                while not wait([joined], PAUSE).done and time.monotonic() < latest:
+                    self._heed_stop()
+                joined.result(0)
                 break
             except TimeoutError:
                 raise PlatformError(self._absence()) from None
@@ -83,7 +91,7 @@ class Ring:
                     f"host {self._hosts[0]}, the first of the training job, did not answer at {address}, port {port}, "
                     f"within {self._timeout:g} s. Please check that it runs and that the port is open."
                 )
-            time.sleep(PAUSE)
+            self._pause()
         self._links = _connections(_sockets() - before, port)
         rank, size = self._call(lambda: (self._collective.get_rank(), self._collective.get_world_size()), PARTING)
         return rank, size
@@ -121,6 +129,14 @@ class Ring:
             with suppress(OSError):  # the other side was faster
                 link.shutdown(socket.SHUT_RDWR)  # the engine holds it too, so closing would not be seen
             link.close()
+
+    def _pause(self) -> None:
+        self._heed_stop()
+        time.sleep(PAUSE)
+
+    def _heed_stop(self) -> None:
+        if self._stopped():
+            raise NothingLearned
 
     def _somebody_left(self) -> bool:
         watch = select.poll()
@@ -168,7 +184,7 @@ class Ring:
                         f"host {self._name} cannot listen on port {port}. Please set INBUILT_CLUSTER_PORT to a port "
                         "that is free on the first host, on all hosts."
                     ) from error
-            time.sleep(PAUSE)
+            self._pause()
 
     def _address(self, names: Sequence[str], deadline: float) -> str:
         """The address of the first of `names` that has one by now; names of containers come and go with them."""
@@ -182,7 +198,7 @@ class Ring:
             if not said:
                 log.info("waiting for the name of %s to resolve", " or ".join(names))
                 said = True
-            time.sleep(PAUSE)
+            self._pause()
 
     def _absence(self) -> str:
         unknown = []

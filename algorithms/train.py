@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import algorithms
+import formats
 from algorithms import artifact
 from algorithms.algorithm import Algorithm, Model
 from algorithms.channel import Channel
 from algorithms.cluster import connect
-from algorithms.environment import Environment
+from algorithms.environment import Environment, base_directory
 from algorithms.errors import PlatformError, UserError
 from algorithms.hyperparameters import Hyperparameters
 from algorithms.job import Job, JobConfig, NothingLearned, Paths
 from algorithms.report import Counters, Report, log, start_log
-from formats import Batch, Expected, parse_media_type
+from formats import Batch, Expected, UnknownMediaTypeError, parse_media_type
 
+SHOWN = 1024  # characters of the failure file, as many as the platform shows
 _TEST_ROWS = 5000  # rows of the test channel scored at a time
 _MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -32,13 +34,13 @@ _MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EAC
 def main() -> int:
     """The console program `train`. Exit code 0: trained; 2: the customer's mistake; 1: ours; 3: the machine's."""
     started = time.perf_counter()
-    paths = Paths(Path("/opt/ml"))
+    paths = Paths(base_directory(os.environ))
     start_log(20)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
+        paths.failure.unlink(missing_ok=True)
         environment = Environment.read(os.environ)
-        paths = Paths(environment.base)
         start_log(environment.log_level)
         log.info("Docker entrypoint called with argument(s): train", extra={"plain": True})
         if environment.job_name:
@@ -66,7 +68,7 @@ def run(environment: Environment, stop: threading.Event, started: float) -> None
     channels = _channels(algorithm, config, report, stop)
     log.info("Number of GPUs being used: 0")
     setup = time.perf_counter() - started
-    with connect(config.hosts, config.current_host, environment.cluster_port) as cluster:
+    with connect(config.hosts, config.current_host, environment.cluster_port, stopped=stop.is_set) as cluster:
         job = Job(channels, cluster, report, stop.is_set)
         _require_data(job)
         model = algorithm.fit(job, hyperparameters)
@@ -115,6 +117,10 @@ def _channels(algorithm: Algorithm, config: JobConfig, report: Report, stop: thr
     for name, channel in config.channels.items():
         content_type = channel.content_type or algorithm.content_types[0]
         media_type = parse_media_type(content_type)
+        try:
+            formats.expected_of(media_type, Expected())
+        except UnknownMediaTypeError as error:
+            raise UserError(f"channel '{name}': {error}.") from None
         if media_type.name not in algorithm.training_media_types():
             raise UserError(
                 f"channel '{name}': content type must be one of {', '.join(algorithm.content_types)}, "
@@ -171,7 +177,7 @@ def _score(algorithm: Algorithm, job: Job, hyperparameters: Any, model: Model) -
 def _fail(failure: Path, error: Exception) -> int:
     """Logs the traceback, writes the failure file and returns the exit code."""
     if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
-        error = PlatformError(f"{error.strerror}: {error.filename}")
+        error = PlatformError(f"{error.strerror}{f': {error.filename}' if error.filename else ''}")
     if isinstance(error, MemoryError):
         error = PlatformError(
             f"the machine has not enough memory: {error}. Please use a larger one, or smaller settings."
@@ -187,7 +193,8 @@ def _fail(failure: Path, error: Exception) -> int:
     log.error("%s", message)
     try:
         failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(message, encoding="utf-8")
+        shown = message if len(message) <= SHOWN else message[: SHOWN - 3] + "..."
+        failure.write_bytes(shown.encode("utf-8", "backslashreplace"))
     except OSError as unwritable:
         log.error("cannot write the failure file: %s", unwritable)
     return int(exit_code)

@@ -31,6 +31,7 @@ __all__ = [
     "NotAcceptableError",
     "UnknownMediaTypeError",
     "decode",
+    "expected_of",
     "find",
     "negotiate",
     "parse_media_type",
@@ -97,13 +98,13 @@ def find(name: str) -> Format:
 def read(stream: BinaryIO, content_type: str, rows: int, expected: Expected) -> Iterator[Batch]:
     """Batches of a training file; see `Format.read`. `label_size` in the content type overrides `expected`."""
     media_type = parse_media_type(content_type)
-    return find(media_type.name).read(stream, rows, _with_parameters(expected, media_type))
+    return find(media_type.name).read(stream, rows, expected_of(media_type, expected))
 
 
 def decode(body: bytes, content_type: str, expected: Expected) -> Batch:
     """All rows of a request body; see `Format.decode`."""
     media_type = parse_media_type(content_type)
-    return find(media_type.name).decode(body, _with_parameters(expected, media_type))
+    return find(media_type.name).decode(body, expected_of(media_type, expected))
 
 
 @lru_cache(256)
@@ -142,8 +143,8 @@ def _canonical(name: str) -> str:
     return known.MEDIA_TYPES[0] if known else name
 
 
-def _with_parameters(expected: Expected, media_type: MediaType) -> Expected:
-    """`expected`, with what the parameters of the content type say."""
+def expected_of(media_type: MediaType, expected: Expected) -> Expected:
+    """`expected`, with what the parameters of the content type say. Raises UnknownMediaTypeError."""
     charset = media_type.parameters.get("charset", media_type.parameters.get("encoding", "utf-8"))
     if charset.lower() not in ("utf-8", "utf8", "us-ascii", "ascii"):
         raise UnknownMediaTypeError(f"charset must be utf-8, got '{charset}'")

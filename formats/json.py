@@ -1,9 +1,9 @@
 """JSON requests and answers: `{"instances": [...]}` in, `{wrapper: [...]}` out (guide, "Common Data Formats").
 
-An instance is `{"features": T}`, `{"data": {"features": T}}` or T itself, where T is `[1, 2]`, `{"values": [1, 2]}` or,
-sparse, `{"keys": [0, 7], "shape": [9], "values": [1, 2]}`. `configuration` and other keys beside them are passed over.
-A number is a JSON number; true and false are 1 and 0, null is NaN (a missing value, which an algorithm may refuse),
-text is refused even if it spells a number.
+An instance is `{"features": T}`, `{"data": {"features": T}}` or a bare row `[1, 2]`, where T is a row,
+`{"values": [1, 2]}` or, sparse, `{"keys": [0, 7], "shape": [9], "values": [1, 2]}`. `configuration` and other keys
+beside them are passed over. A number is a JSON number; true and false are 1 and 0, null is NaN (a missing value, which
+an algorithm may refuse), text is refused even if it spells a number.
 """
 
 from __future__ import annotations

@@ -20,12 +20,16 @@ _TENSORS = {np.dtype(np.float32): _FLOAT32, np.dtype(np.float64): 3, np.dtype(np
 def encode(columns: Columns, wrapper: str, ids: Sequence[str] | None) -> bytes:
     """An answer: for row i a Record without features, with label[name] = columns[name][i] in float32, and its uid.
 
-    columns: each (n,) or (n, m); `wrapper` is JSON's. ids: n strings; an empty one is left out. Source: guide,
+    columns: each (n,) or (n, m); `wrapper` is JSON's. ids: n strings; an empty one is left out. Raises
+    ValueError for NaN and infinity. Source: guide,
     "Common Data Formats for Inference".
     """
     rows = len(next(iter(columns.values())))
     if rows == 0:
         return b""
+    for name, column in columns.items():
+        if not np.isfinite(column).all():
+            raise ValueError(f"column '{name}' must be finite to be written as RecordIO")
     parts: list[NDArray[np.uint8]] = []  # (rows, m) bytes each, side by side; what is the same in all rows is (m,)
     for name, column in columns.items():
         values = np.ascontiguousarray(column, np.float32).reshape(rows, -1).view(np.uint8)

@@ -6,7 +6,8 @@ import logging
 import zlib
 
 from flask import Flask, Request, Response, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 import formats
 from algorithms.artifact import LoadedModel
@@ -87,12 +88,16 @@ def _default_accept(loaded: LoadedModel, settings: Settings) -> str:
 
 def _body(asked: Request, limit: int | None) -> bytes:
     """The request's body. Not `get_data` under Flask's own limit: that cuts a chunked body off there without a word."""
-    if limit is None:
-        return asked.stream.read()
-    if (asked.content_length or 0) > limit:
+    length = asked.content_length
+    if limit is not None and (length or 0) > limit:
         raise RequestEntityTooLarge
-    body = asked.stream.read(limit + 1)
-    if len(body) > limit:
+    try:
+        body = asked.stream.read() if limit is None else asked.stream.read(limit + 1)
+    except (OSError, ParseException) as error:  # chunks that are none, or end before their end
+        raise BadRequest from error
+    if length is not None and len(body) != length:
+        raise FormatError(f"the body was cut short: Content-Length says {length} bytes, {len(body)} came")
+    if limit is not None and len(body) > limit:
         raise RequestEntityTooLarge
     return body
 
@@ -120,7 +125,7 @@ def _unpacked(body: bytes, encoding: str, limit: int | None) -> bytes:
 def _status(error: Exception, settings: Settings) -> tuple[int, str]:
     """The HTTP status of a failed request, and the sentence that the client reads."""
     match error:
-        case FormatError():
+        case FormatError() | UserError():
             return 400, f"unable to evaluate payload provided: {error}"
         case UnknownMediaTypeError():
             return 415, str(error)

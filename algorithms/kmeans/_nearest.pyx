@@ -40,21 +40,21 @@ def squared_distances(
 
 
 cdef inline double squared_distance(const float *x, const float *c, Py_ssize_t d) noexcept nogil:
-    cdef float[LANES] sums
-    cdef float difference
+    cdef double[LANES] sums
+    cdef double difference
     cdef double total = 0
     cdef Py_ssize_t at = 0, lane
     for lane in range(LANES):
         sums[lane] = 0
     while at + LANES <= d:
         for lane in range(LANES):
-            difference = x[at + lane] - c[at + lane]
+            difference = <double>x[at + lane] - c[at + lane]
             sums[lane] += difference * difference
         at += LANES
     for lane in range(LANES):
         total += sums[lane]
     while at < d:
-        difference = x[at] - c[at]
+        difference = <double>x[at] - c[at]
         total += difference * difference
         at += 1
     return total

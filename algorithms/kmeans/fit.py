@@ -18,7 +18,7 @@ from algorithms.kmeans.hyperparameters import KMeansHyperparameters
 from algorithms.kmeans.initialise import plus_plus_rows, uniform_rows
 from algorithms.kmeans.lloyd import Lloyd
 from algorithms.kmeans.model import KMeansModel
-from algorithms.kmeans.nearest import distances, nearest
+from algorithms.kmeans.nearest import TOO_LARGE, distances, nearest
 from algorithms.report import Counters, log
 from formats import Batch, Expected
 from formats.batch import Dense, concatenate
@@ -70,10 +70,10 @@ def fit(job: Job, hyperparameters: KMeansHyperparameters) -> KMeansModel:
                 seen = run_epoch(job, hyperparameters, state, batches)
         records += seen[0]
         log.info("processed a total of %d examples", seen[0])
-        report.progress(epoch + 1, hyperparameters.epochs)
         report.metrics(counters.epoch(*seen), Meta="training_data_iter", epoch=epoch)
         if job.cluster.total(job.stopped()):
             break
+        report.progress(epoch + 1, hyperparameters.epochs)
     report.throughput(records, time.perf_counter() - started)
     if state is None or not state.counts.any():
         raise NothingLearned
@@ -160,6 +160,8 @@ def summarise(X: Dense | sparse.csr_array, centers: Dense) -> NDArray[np.float64
     share[:-1, :-1] = sums if isinstance(sums, np.ndarray) else sums.toarray()
     share[:-1, -1] = np.bincount(labels, minlength=K)
     some = slice(None, None, max(1, n // REPORTED_ROWS))
+    if not np.isfinite(share).all():
+        raise UserError(TOO_LARGE)
     share[-1, -1] = distances(X[some], centers, labels[some]).sum() * (n / max(1, len(labels[some])))
     return share
 
@@ -181,6 +183,8 @@ def shrink(job: Job, hyperparameters: KMeansHyperparameters, state: State, rando
         log.info("local kmeans attempt #%d. Current mean square distance %f", attempt, msd)
         if msd < best_msd:
             best, best_msd = centers, msd
+        if job.stopped():
+            break
     log.info("finished shrinking process. Mean Square Distance = %.0f", best_msd)
     job.report.quality(Metric("train", "msd", "minimize"), best_msd)
     return job.cluster.broadcast(best.astype(np.float32))

@@ -19,7 +19,7 @@ Initialisation = Annotated[
 class KMeansHyperparameters(Hyperparameters):
     """What a user may set; names, ranges and defaults are the guide's."""
 
-    feature_dim: int = hyperparameter(ge=1, description="The number of features in the input data.")
+    feature_dim: int = hyperparameter(ge=1, le=2**31 - 1, description="The number of features in the input data.")
     k: int = hyperparameter(ge=1, description="The number of required clusters.")
     epochs: int = hyperparameter(1, ge=1, tune=(1, 10), description="The number of passes done over the training data.")
     eval_metrics: Annotated[list[Metric], Field(min_length=1)] = hyperparameter(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 Float64 = NDArray[np.float64]
 
@@ -30,10 +31,10 @@ class Lloyd:
         for _ in range(self.max_iterations):
             labels, D = _assigned(P, C)
             before, msd = msd, float(share @ D)
-            member = (labels == np.arange(k)[:, None]) * w
-            mass = member.sum(axis=1)
+            member = sparse.csr_array((w, labels, np.arange(len(P) + 1)), shape=(len(P), k))
+            mass = np.bincount(labels, w, k)
             moved = mass > 0
-            C[moved] = (member @ P)[moved] / mass[moved, None]
+            C[moved] = (member.T @ P)[moved] / mass[moved, None]
             if before - msd <= self.tolerance * msd:
                 break
         return C, float(share @ _assigned(P, C)[1])

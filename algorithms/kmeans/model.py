@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from algorithms.errors import UserError
-from algorithms.kmeans.nearest import Nearest, nearest_with_distances
+from algorithms.kmeans.nearest import TOO_LARGE, Nearest, nearest_with_distances
 from formats import Batch, Columns, FormatError, ndarray
+from formats._finite import first_not_finite
 from formats.batch import Dense
 
 FILE = "model_algo-1"
@@ -32,9 +33,16 @@ class KMeansModel:
         return Nearest(self.centers)
 
     def predict(self, batch: Batch) -> Columns:
-        """The index of the nearest center and the Euclidean distance to it, both float32 as in the guide."""
+        """The index of the nearest center and the Euclidean distance to it, both float32 as in the guide.
+
+        Raises UserError for rows so far away that float32 cannot say how far.
+        """
         labels, squared = nearest_with_distances(batch.features, self.centers, self._nearest)
-        return {"closest_cluster": labels.astype(np.float32), "distance_to_cluster": np.sqrt(squared, dtype=np.float32)}
+        with np.errstate(over="ignore"):
+            distance = np.sqrt(squared).astype(np.float32)
+        if first_not_finite(distance.view(np.uint32)) >= 0:
+            raise UserError(TOO_LARGE)
+        return {"closest_cluster": labels.astype(np.float32), "distance_to_cluster": distance}
 
     def save(self, directory: Path) -> None:
         """Writes `model_algo-1`: an MXNet NDArray list of one array, the centers."""

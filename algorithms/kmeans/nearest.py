@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from algorithms.errors import UserError
 from algorithms.kmeans._nearest import nearest_of_few, squared_distances
+from formats._finite import first_not_finite
 from formats.batch import Dense
 
+FAR = 10.0
+TOO_LARGE = "the values are too large: distances between them are beyond float32. Please scale the data."
 FEW = 2**16  # products: below, a loop that keeps the GIL is faster than BLAS
 
 
@@ -18,18 +22,31 @@ class Nearest:
     ||x - c||^2 = ||x||^2 - 2 x.c + ||c||^2, and ||x||^2 is the same for all centers. With m the mean of the centers
     and c' = c - m that is, but for what does not depend on c, ||c'||^2 + 2 m.c' - 2 x.c': the numbers that cancel in
     float32 are then as large as the spread of the centers times the offset of the data, not as the offset squared.
+    Dense data that lie farther from 0 than FAR spreads are shifted by m as well, at the cost of a pass over them.
     """
 
     def __init__(self, C: Dense) -> None:
-        m = C.mean(axis=0, dtype=np.float64)
+        self._shift = C.mean(axis=0, dtype=np.float64).astype(np.float32)
+        m = self._shift.astype(np.float64)  # rounded as X is shifted
         centered = C - m
-        self._weights = (-2 * centered.T).astype(np.float32)
-        self._offset = ((centered**2).sum(axis=1) + 2 * centered @ m).astype(np.float32)
+        squares = (centered**2).sum(axis=1)
+        self._far = bool(m @ m > FAR**2 * squares.mean())
+        with np.errstate(over="ignore"):  # what overflows is found in the costs
+            self._weights = (-2 * centered.T).astype(np.float32)
+            self._offset = (squares + 2 * centered @ m).astype(np.float32)
+            self._offset_if_shifted = squares.astype(np.float32)
 
     def __call__(self, X: Dense | sparse.csr_array) -> NDArray[np.intp]:
-        """Index of the center nearest to each row of X (n, d), the first of equals; shape (n,)."""
-        cost = X @ self._weights
-        cost += self._offset
+        """Index of the center nearest to each row of X (n, d), the first of equals; shape (n,). Raises UserError."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._far and isinstance(X, np.ndarray):
+                cost = (X - self._shift) @ self._weights
+                cost += self._offset_if_shifted
+            else:
+                cost = X @ self._weights
+                cost += self._offset
+        if first_not_finite(cost.reshape(-1).view(np.uint32)) >= 0:
+            raise UserError(TOO_LARGE)
         labels: NDArray[np.intp] = cost.argmin(axis=1)
         return labels
 

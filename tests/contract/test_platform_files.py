@@ -62,6 +62,23 @@ def test_a_host_must_be_among_the_hosts(tmp_path: Path) -> None:
         config(tmp_path, resourceconfig={"current_host": "a", "hosts": ["b"]})
 
 
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (
+            {"resourceconfig": {"current_host": "a", "hosts": ["a", "a"]}},
+            "resourceconfig.json: hosts must be different names",
+        ),
+        ({"inputdataconfig": {"train": {"ContentType": 5}}}, "channel 'train': ContentType must be text, got 5"),
+        ({"inputdataconfig": {"train": 5}}, "inputdataconfig.json: channel 'train' must be a JSON object, got 5"),
+    ],
+)
+def test_fields_of_the_wrong_kind(tmp_path: Path, files: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError) as refused:
+        config(tmp_path, **files)
+    assert str(refused.value).startswith(sentence)
+
+
 def test_environment() -> None:
     assert Environment.read({}) == Environment(Path("/opt/ml"), "", 20, "", 9099)
     with pytest.raises(

@@ -176,6 +176,57 @@ def test_values_that_are_not_finite(
     )
 
 
+def test_what_a_killed_job_left_is_not_published(algorithm: Algorithm, job: JobFolder, trained: JobFolder) -> None:
+    left = job.model / ".partial"
+    left.mkdir(parents=True)
+    (left / "junk").write_bytes(b"half a model")
+    (job.base / "output").mkdir()
+    (job.base / "output" / "failure").write_text("ClientError: of the job before")
+    job.channel("train", {"data": b"no records"})
+    assert refused(job).startswith("ClientError: Unable to read")
+    left.mkdir()
+    (left / "junk").write_bytes(b"half a model")
+    job.channel("train", {"data": data(algorithm)})
+    assert (job.train().exit_code, job.artifact()) == (0, trained.artifact())
+    assert not (job.base / "output" / "failure").exists()
+
+
+def test_a_model_that_cannot_replace_what_is_there(algorithm: Algorithm, job: JobFolder, trained: JobFolder) -> None:
+    job.channel("train", {"data": data(algorithm)})
+    (job.model / next(name for name in trained.artifact() if name != "manifest.json")).mkdir(parents=True)
+    ended = job.train()
+    assert ended.exit_code == 3
+    assert (ended.failure or "").startswith(f"PlatformError: cannot write the model to {job.model}: ")
+    assert not (job.model / "manifest.json").exists()
+
+
+def test_the_failure_file_is_short_and_written_whatever_the_message(algorithm: Algorithm, job: JobFolder) -> None:
+    job.channel("train", {"data": data(algorithm)})
+    job.hyperparameters["seed"] = "\ud800"
+    assert "got '\\ud800'" in (job.train().failure or "")
+    job.hyperparameters = {"\u00e9" * 900 + "x" * 900: "1"}
+    assert len(job.train().failure or "") <= 1024
+
+
+@pytest.mark.parametrize("parameter", ["label_size=2", "label_size", "charset=latin1"])
+def test_content_type_parameters(algorithm: Algorithm, job: JobFolder, parameter: str) -> None:
+    job.channel("train", {"data": data(algorithm, CSV)}, f"text/csv; {parameter}")
+    assert refused(job).startswith(f"ClientError: channel 'train': {parameter.split('=')[0]} must be ")
+
+
+def test_files_that_cannot_be_found_are_not_left_out(algorithm: Algorithm, job: JobFolder) -> None:
+    job.channel("train", {"data": data(algorithm)})
+    (job.base / "input/data/train/z").symlink_to("/nowhere")
+    assert refused(job) == "ClientError: Unable to read data channel 'train': No such file or directory: 'z'."
+
+
+def test_values_beyond_what_can_be_computed_with(algorithm: Algorithm, job: JobFolder) -> None:
+    """Either they are computed with, or they are the customer's to scale; never our fault, never a wrong answer."""
+    features, labels = example(algorithm.name).rows(200)
+    job.channel("train", {"data": encoded((features * np.float32(1e37)), RECORDIO, labels)})
+    assert job.train().exit_code in (0, 2)
+
+
 def test_a_mini_batch_larger_than_all_memory(algorithm: Algorithm, job: JobFolder) -> None:
     """Is no reason to fail: room is made for the rows that come."""
     if "mini_batch_size" not in algorithm.hyperparameters.model_fields:

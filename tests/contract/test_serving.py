@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -258,6 +259,32 @@ def test_chunked_bodies(served: Served, features: np.ndarray) -> None:
     answer = connection.getresponse()
     assert (answer.status, answer.read()) == (413, served.invoke(b"1," * 100_001, CSV).body)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Content-Length: 1000", b"1,2,3,4\n"),
+        (b"Transfer-Encoding: chunked", b"zz\r\n1,2,3,4\n\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked", b"8\r\n1,2,3,4\n\r\n5\r\n1,"),
+    ],
+)
+def test_bodies_cut_short(served: Served, head: bytes, body: bytes) -> None:
+    """None of it is answered as if it were all of it."""
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        lines = [b"POST /invocations HTTP/1.1", b"Host: x", b"Content-Type: text/csv", head, b"", body]
+        connection.sendall(b"\r\n".join(lines))
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("accept", [JSON, JSONLINES, CSV, RECORDIO])
+def test_large_values_are_answered_or_refused(algorithm, served: Served, features: np.ndarray, accept: str) -> None:
+    for value in (1e20, 3e38, -3e38):
+        answer = served.invoke(encoded(np.full_like(features, value), CSV), CSV, accept)
+        assert answer.status in (200, 400)
+        if answer.status == 200:
+            assert np.isfinite(flat(rows_of(algorithm, answer.body, accept))).all()
 
 
 def test_concurrent_callers_get_their_own_rows(algorithm: Algorithm, served: Served, features: np.ndarray) -> None:

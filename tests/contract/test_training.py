@@ -203,6 +203,18 @@ def test_a_lost_host_ends_the_job_on_the_other(algorithm: Algorithm, job_folder)
     assert jobs[0].artifact() == {}
 
 
+def test_sigterm_while_other_hosts_are_waited_for(algorithm: Algorithm, job: JobFolder) -> None:
+    if algorithm.max_hosts == 1:
+        pytest.skip("this algorithm trains on one host")
+    job.channel("train", {"data": data(algorithm)})
+    job.resources = {"current_host": "127.0.0.1", "hosts": ["127.0.0.1", "no-such-host.invalid"]}
+    process = job.start("train")
+    job.wait_for_log("waiting for the name of no-such-host.invalid")
+    process.send_signal(signal.SIGTERM)
+    ended = job.finish(process)
+    assert (ended.exit_code, ended.failure, job.artifact()) == (0, None, {})
+
+
 def test_too_many_hosts(algorithm: Algorithm, job: JobFolder) -> None:
     if algorithm.max_hosts is None:
         pytest.skip("this algorithm trains on any number of hosts")

@@ -14,7 +14,7 @@ REQUIRED = object()
 
 # name, default, rule, allowed text -> value, refused texts, the guide's tuning range
 TABLE = [
-    ("feature_dim", REQUIRED, POSITIVE, {"1": 1, "784": 784}, NO_POSITIVE_INTEGERS, None),
+    ("feature_dim", REQUIRED, "an integer in [1, 2147483647]", {"1": 1, "784": 784}, NO_POSITIVE_INTEGERS, None),
     ("k", REQUIRED, POSITIVE, {"1": 1, "1000": 1000}, (*NO_POSITIVE_INTEGERS, "auto"), None),
     ("epochs", 1, POSITIVE, {"1": 1, "10": 10}, NO_POSITIVE_INTEGERS, [1, 10]),
     (
@@ -126,7 +126,7 @@ def test_all_faults_at_once_and_the_nearest_name():
     assert refusal(given).split("; ") == [
         "unknown hyperparameter 'mini_batch_siz'",
         "did you mean 'mini_batch_size'?",
-        "hyperparameter 'feature_dim' is required: an integer >= 1",
+        "hyperparameter 'feature_dim' is required: an integer in [1, 2147483647]",
         "hyperparameter 'k' must be an integer >= 1, got '0'",
         "hyperparameter 'epochs' must be an integer >= 1, got 'x'",
         "hyperparameter 'local_lloyd_tol' must be a number in [0, 1], got 'nan'",
@@ -140,3 +140,14 @@ def test_a_name_like_no_other_is_answered_with_all():
 
 def test_the_services_own_names_pass():
     parse(_tuning_objective_metric="test:msd", _kvstore="auto", _num_gpus="auto", sagemaker_program="train.py")
+
+
+def test_numbers_beyond_64_bits():
+    wanted = "hyperparameter 'mini_batch_size' must be less than 2**63, got '1000000000000000000000'"
+    assert refusal({"k": "1", "feature_dim": "1", "mini_batch_size": 10**21}) == wanted
+
+
+def test_many_unknown_names_are_counted():
+    sentence = refusal({"k": "1", "feature_dim": "1", **{f"zzz{i}": 1 for i in range(30)}})
+    assert "unknown hyperparameter 'zzz4'; and 25 other unknown hyperparameters; known are epochs, " in sentence
+    assert len(sentence) < 500

@@ -95,3 +95,13 @@ def test_answers(kind):
 def test_no_rows_no_answers():
     answer = KMeansModel(CENTERS).predict(Batch.empty(2))
     assert [column.shape for column in answer.values()] == [(0,), (0,)]
+
+
+def test_values_that_are_too_large():
+    """1e20 squared is beyond float32, 1e20 is not; the distance of 3e38 to -3e38 is."""
+    model = KMeansModel(np.array([[-3e38, 0], [0, 1e20]], np.float32))
+    [distance] = model.predict(Batch(np.array([[0, 3e20]], np.float32)))["distance_to_cluster"]
+    assert distance == np.float32(2e20)
+    for rows in (1, 40_000):  # the kernel for few rows, and BLAS
+        with pytest.raises(UserError, match=r"^the values are too large: distances between them are beyond float32"):
+            KMeansModel(np.full((1, 2), -3e38, np.float32)).predict(Batch(np.full((rows, 2), 3e38, np.float32)))

@@ -143,3 +143,13 @@ def test_few_rows_are_found_as_many_are(d, offset):
     assert labels.tolist() == squared(X, C).argmin(axis=1).tolist()
     assert labels[0] == 2
     np.testing.assert_allclose(found, squared(X, C).min(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0, 1e4, 1e5])
+def test_labels_of_many_rows_far_from_zero_are_those_of_few(offset):
+    """As far as float32 holds the rows themselves; without the shift 1 % of them got another center at 1e5."""
+    random = np.random.default_rng(3)
+    X, C = ((offset + random.normal(size=(n, 50))).astype(np.float32) for n in (2000, 100))
+    labels, found = np.empty(2000, np.intp), np.empty(2000)
+    nearest_of_few(X, C, labels, found)
+    assert np.array_equal(nearest(X, C), labels)
