@@ -156,9 +156,8 @@ class Channel:
         """The batches of one file, every value finite, every fault told with its place."""
         first_row = 1
         try:
-            at_once = min(
-                rows, max(1, LARGEST_BLOCK // (expected.width or 1))
-            )  # a format may make room for all of them
+            # a format may make room for all rows that it is asked for
+            at_once = min(rows, max(1, LARGEST_BLOCK // (expected.width or 1)))
             for batch in formats.read(_decompressed(source), self._content_type, at_once, expected):
                 if not self._allows_missing:
                     require_finite(batch, first_row)

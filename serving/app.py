@@ -54,9 +54,7 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
         if "Content-Encoding" in headers:
             body = _unpacked(body, headers["Content-Encoding"], settings.body_limit)
         if settings.batch and not body:
-            return Response(
-                b"", content_type=answer.name
-            )  # an empty file, or an empty share of one: no record, no answer
+            return Response(b"", content_type=answer.name)  # an empty share of a file: no record, no answer
         batch = formats.decode(body, content_type, expected)
         if not algorithm.allows_missing:
             require_finite(batch)

@@ -12,7 +12,7 @@ from algorithms.environment import whole_number
 from algorithms.errors import UserError
 
 MIB = 2**20
-MEMORY_PER_WORKER = 192 * MIB  # a worker takes some 60 MB of its own; a request and its answer need room as well
+MEMORY_PER_WORKER = 192 * MIB  # mostly for requests: of its own a worker has some 10 MB, the model is shared
 CGROUP = Path("/sys/fs/cgroup")
 
 

@@ -7,7 +7,7 @@ with k-means++ initialisation (Arthur and Vassilvitskii, SODA 2007). Guide: "How
 """
 
 from algorithms.algorithm import Algorithm, ChannelSpec, Metric
-from algorithms.kmeans.fit import evaluate, fit
+from algorithms.kmeans.fit import TRAIN_MSD, evaluate, fit
 from algorithms.kmeans.hyperparameters import KMeansHyperparameters
 from algorithms.kmeans.model import KMeansModel
 
@@ -21,7 +21,7 @@ algorithm = Algorithm(
     evaluate=evaluate,
     channels=(ChannelSpec("train", required=True), ChannelSpec("test")),
     metrics=(
-        Metric("train", "msd", "minimize"),
+        TRAIN_MSD,
         Metric("test", "msd", "minimize"),
         Metric("test", "ssd", "minimize"),
     ),

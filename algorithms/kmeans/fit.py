@@ -23,6 +23,7 @@ from algorithms.report import Counters, log
 from formats import Batch, Expected
 from formats.batch import Dense, concatenate
 
+TRAIN_MSD = Metric("train", "msd", "minimize")
 REPORT_EVERY = 10  # batches between two lines on the mean squared distance
 REPORTED_ROWS = 64  # of each batch, at least, that those lines are computed from
 
@@ -159,9 +160,9 @@ def summarise(X: Dense | sparse.csr_array, centers: Dense) -> NDArray[np.float64
     sums = member.T @ X
     share[:-1, :-1] = sums if isinstance(sums, np.ndarray) else sums.toarray()
     share[:-1, -1] = np.bincount(labels, minlength=K)
-    some = slice(None, None, max(1, n // REPORTED_ROWS))
     if not np.isfinite(share).all():
         raise UserError(TOO_LARGE)
+    some = slice(None, None, max(1, n // REPORTED_ROWS))
     share[-1, -1] = distances(X[some], centers, labels[some]).sum() * (n / max(1, len(labels[some])))
     return share
 
@@ -186,7 +187,7 @@ def shrink(job: Job, hyperparameters: KMeansHyperparameters, state: State, rando
         if job.stopped():
             break
     log.info("finished shrinking process. Mean Square Distance = %.0f", best_msd)
-    job.report.quality(Metric("train", "msd", "minimize"), best_msd)
+    job.report.quality(TRAIN_MSD, best_msd)
     return job.cluster.broadcast(best.astype(np.float32))
 
 
