@@ -21,11 +21,15 @@ class Expected:
     """What the caller knows of the rows before reading them.
 
     width: number of features of each row (`feature_dim`); rows of another width are refused. None: the first row says.
-    label_columns: number of leading label columns of a CSV row, 0 or 1. None: one if a row has width + 1 columns.
+    label_columns: number of leading label columns of a row of CSV or Parquet, 0 or 1. None: one if it has width + 1.
+    weight_columns: number of columns between the label and the features of such a row that hold its weight, 0 or 1
+    first_index: what LibSVM calls the first feature, 0 or 1
     """
 
     width: int | None = None
     label_columns: int | None = 0
+    weight_columns: int = 0
+    first_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,14 @@ class Batch:
     features: (n, d) float32, either a C-contiguous ndarray or a `scipy.sparse.csr_array` with sorted, unique indices
     labels:   (n,) float32, or None where the rows have none
     weights:  (n,) float32, or None for ones
+    groups:   (n,) int64, the query (`qid`) that each row answers, or None; for learning to rank
     ids:      n strings (the `uid` of a Record), or None
     """
 
     features: Dense | sparse.csr_array
     labels: NDArray[np.float32] | None = None
     weights: NDArray[np.float32] | None = None
+    groups: NDArray[np.int64] | None = None
     ids: Sequence[str] | None = None
 
     def __len__(self) -> int:
@@ -67,28 +73,44 @@ class Batch:
             self.features[start:stop],
             None if self.labels is None else self.labels[start:stop],
             None if self.weights is None else self.weights[start:stop],
+            None if self.groups is None else self.groups[start:stop],
             None if self.ids is None else self.ids[start:stop],
         )
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """The rows of all batches in order, sparse if any is; labels, weights and ids are kept if all batches have them."""
+    """The rows of all batches in order, sparse if any is; labels, weights, groups and ids if all batches have them.
+
+    Sparse batches may differ in width, as those of a LibSVM file do: the greatest is the width of the result.
+    """
     if len(batches) == 1:
         return batches[0]
     if any(batch.is_sparse for batch in batches):
-        features = sparse.vstack(
-            [sparse.csr_array(batch.features) for batch in batches], format="csr", dtype=np.float32
-        )
+        width = max(batch.width for batch in batches)
+        features = sparse.vstack([_widened(batch, width) for batch in batches], format="csr", dtype=np.float32)
     else:
         features = np.concatenate([batch.features for batch in batches])
     labels = [batch.labels for batch in batches if batch.labels is not None]
     weights = [batch.weights for batch in batches if batch.weights is not None]
+    groups = [batch.groups for batch in batches if batch.groups is not None]
     ids = [batch.ids for batch in batches if batch.ids is not None]
     return Batch(
         features,
         np.concatenate(labels) if len(labels) == len(batches) else None,
         np.concatenate(weights) if len(weights) == len(batches) else None,
+        np.concatenate(groups) if len(groups) == len(batches) else None,
         [uid for part in ids for uid in part] if len(ids) == len(batches) else None,
+    )
+
+
+def _widened(batch: Batch, width: int) -> sparse.csr_array:
+    """The features as a CSR matrix of `width` columns. All values of a dense row are stored: its zeros are known."""
+    if not isinstance(batch.features, np.ndarray):
+        matrix = batch.features
+        return sparse.csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(len(batch), width))
+    n, d = batch.features.shape
+    return sparse.csr_array(
+        (batch.features.reshape(-1), np.tile(np.arange(d), n), np.arange(0, n * d + 1, d)), shape=(n, width)
     )
 
 
@@ -109,22 +131,30 @@ def rebatch(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
         yield concatenate(held)
 
 
-def require_finite(batch: Batch, first_row: int = 1) -> None:
-    """Raises FormatError for the first NaN or infinity among features and labels; rows count from `first_row`."""
+def require_finite(batch: Batch, first_row: int = 1, *, missing: bool = False) -> None:
+    """Raises FormatError for the first NaN or infinity among features, labels and weights, or a negative weight.
+
+    Rows count from `first_row`. missing: NaN among the features is a missing value, which the algorithm can deal with.
+    """
     features = batch.features
     values = features.reshape(-1) if isinstance(features, np.ndarray) else features.data
-    if (at := first_not_finite(values.view(np.uint32))) >= 0:
+    if (at := first_not_finite(values.view(np.uint32), missing)) >= 0:
         if isinstance(features, np.ndarray):
             row, column = divmod(at, batch.width)
         else:
             row, column = int(np.searchsorted(features.indptr, at, "right")) - 1, int(features.indices[at])
         what = "a missing (NaN) value" if np.isnan(values[at]) else "an infinite value"
+        which = "infinite values" if missing else "missing (NaN) or infinite values"
         raise FormatError(
-            f"feature {column + 1} of {batch.width} is {what}. Please remove any missing (NaN) or infinite values "
-            "in the input data.",
+            f"feature {column + 1} of {batch.width} is {what}. Please remove any {which} in the input data.",
             row=row + first_row,
         )
     if batch.labels is not None and (at := first_not_finite(batch.labels.view(np.uint32))) >= 0:
         raise FormatError(
             "the label is missing (NaN) or infinite. Please give every row a finite label.", row=at + first_row
         )
+    if batch.weights is not None:
+        wrong = np.flatnonzero(~((batch.weights >= 0) & (batch.weights < np.inf)))
+        if wrong.size:
+            found = batch.weights[wrong[0]]
+            raise FormatError(f"the weight must be a finite number >= 0, got {found:g}", row=int(wrong[0]) + first_row)

@@ -1,7 +1,8 @@
 """CSV: lines of comma separated numbers to batches, and columns to lines (guide, "Common Data Formats").
 
-There is no header and one row a line. Blanks and quotes around numbers, True and False, a byte order mark and `\\r\\n`
-are accepted; an empty cell is NaN, and whether that may be is the algorithm's to say. What is refused is explained.
+There is no header and one row a line: its label and its weight, where there are such columns, then its features.
+Blanks and quotes around numbers, True and False, a byte order mark and `\\r\\n` are accepted; an empty cell is NaN,
+and whether that may be is the algorithm's to say. What is refused is explained.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import orjson
 
 from formats._csv import BAD_CELL, BAD_LENGTH, BLANK_LINE, scan
 from formats.batch import Batch, Columns, Dense, Expected
-from formats.csv_faults import BLANKS, BYTE_ORDER_MARK, cell_fault, count_cells, plural, refuse_foreign
+from formats.csv_faults import cell_fault, count_cells
 from formats.errors import FormatError
+from formats.foreign import BLANKS, BYTE_ORDER_MARK, SIGNATURE_BYTES, refuse_foreign
+from formats.layout import layout
+from formats.lines import whole_lines
 
 MEDIA_TYPES = ("text/csv", "csv")
-
-_BUFFER_BYTES = 256 * 1024  # stays in the second level cache between the copy from the stream and the scan
-_LONGEST_LINE = 64 * 1024 * 1024  # bytes; bounds the memory that a file without newlines can take
-_SIGNATURE_BYTES = 8
 
 
 def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
@@ -31,7 +31,7 @@ def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
     Raises FormatError with the line and, where a cell is at fault, its column.
     """
     table = _Table(expected)
-    for lines in _whole_lines(stream, table):
+    for lines in whole_lines(stream, "CSV", lambda: table.line):
         position = table.begin(lines)
         while position < len(lines):
             position = table.fill(lines, position, rows)
@@ -47,23 +47,24 @@ def decode(body: bytes, expected: Expected) -> Batch:
     Raises FormatError as `read` does, and for a body without rows.
     """
     text = body if body.endswith(b"\n") else body + b"\n"
-    refuse_foreign(text[:_SIGNATURE_BYTES])
+    refuse_foreign(text[:SIGNATURE_BYTES], "CSV")
     lines = memoryview(text)
     table = _Table(expected)
     position = table.begin(lines)
     # c cells take c bytes at least, so no body claims much more memory than four times its size. The row more is for
     # a line that is too short, which has to be looked at.
-    table.fill(lines, position, min(text.count(b"\n"), len(text) // max(1, table.columns) + 1))
+    table.fill(lines, position, min(text.count(b"\n"), len(text) // table.layout.columns + 1))
     if not table.filled:
         raise FormatError("the body holds no rows; send one line of comma separated numbers for each row")
     return table.take()
 
 
 def encode(columns: Columns, wrapper: str, ids: Sequence[str] | None) -> bytes:
-    """One line a row: the cells of each column in turn, m of them for a column of shape (n, m); no final newline.
+    """One line a row: a cell of each column, m cells of a single column of shape (n, m); no final newline.
 
     Floats are the shortest text that reads as the same float32, always with a point or an exponent; truth values are
-    True and False. CSV has no place for `wrapper` and `ids`.
+    True and False. Beside other columns one of shape (n, m) is a single cell, quoted: `"[0.1, 0.9]"`, as the hosted
+    containers write it. CSV has no place for `wrapper` and `ids`.
     Raises ValueError for NaN and infinity.
     """
     if all(column.dtype == np.float32 and column.ndim == 1 for column in columns.values()):
@@ -72,6 +73,10 @@ def encode(columns: Columns, wrapper: str, ids: Sequence[str] | None) -> bytes:
             table[:, i] = column
         columns = {" and ".join(columns): table}  # one text is written faster than several
     cells = [_cells(name, np.asarray(column)) for name, column in columns.items()]
+    if len(columns) > 1:
+        for i, column in enumerate(columns.values()):
+            if column.ndim > 1:
+                cells[i] = [b'"[' + text.replace(b",", b", ") + b']"' for text in cells[i]]
     return b"\n".join(map(b",".join, zip(*cells, strict=True)))
 
 
@@ -103,8 +108,7 @@ class _Table:
         self.filled = 0  # rows of the batch so far
         self.labels: Dense = np.empty(0, np.float32)
         self.features: Dense = np.empty((0, 0), np.float32)
-        self.columns = self.label_columns = 0  # the first line says
-        self.wanted = ""  # number of columns, in words
+        self.layout = layout(expected, 1)  # the first line says
         self.begun = self.ended = False
 
     def begin(self, lines: memoryview) -> int:
@@ -116,33 +120,20 @@ class _Table:
         first = _line(lines, start)
         self.ended = not first.strip(BLANKS)
         if not self.ended:
-            self._set_columns(count_cells(first))
+            self.layout = layout(self.expected, count_cells(first))
         return start
-
-    def _set_columns(self, found: int) -> None:
-        """Settles labels and width, `found` being the number of cells in the first line; the scan compares."""
-        width = self.expected.width
-        self.label_columns = self.expected.label_columns or 0
-        if self.expected.label_columns is None and found - 1 == width:
-            self.label_columns = 1
-        self.columns = found if width is None else width + self.label_columns
-        self.wanted = plural(self.columns, "column")
-        if self.expected.label_columns is None and width is not None:
-            self.wanted = f"{plural(width, 'column')}, or {width + 1} with a label"
-        if self.label_columns:
-            self.columns = max(self.columns, 2)
-            self.wanted = f"{self.columns} columns (1 label and {plural(self.columns - 1, 'feature')})"
 
     def fill(self, lines: memoryview, position: int, rows: int) -> int:
         """Reads lines into a batch of `rows` rows until it is full or they are used up; returns the next position."""
         if not self.ended:
             if not self.filled:
-                self.features = np.empty((rows, self.columns - self.label_columns), np.float32)
-                self.labels = np.empty(rows * self.label_columns, np.float32)
+                # The scan takes a weight for one more feature; `take` tells them apart.
+                self.features = np.empty((rows, self.layout.weights + self.layout.features), np.float32)
+                self.labels = np.empty(rows * self.layout.labels, np.float32)
             stop, position, self.filled, cell = scan(lines, position, self.labels, self.features, self.filled)
             if stop == BAD_LENGTH:
                 found = count_cells(_line(lines, position))
-                raise FormatError(f"expected {self.wanted}, found {found}", row=self.line)
+                raise FormatError(f"expected {self.layout.wanted}, found {found}", row=self.line)
             if stop == BAD_CELL:
                 raise cell_fault(_line(lines, position), cell - position, self.line)
             self.ended = stop == BLANK_LINE
@@ -159,57 +150,13 @@ class _Table:
 
     def take(self) -> Batch:
         """The rows so far."""
-        batch = Batch(self.features[: self.filled], self.labels[: self.filled] if self.label_columns else None)
+        features, weights = self.features[: self.filled], None
+        if self.layout.weights:
+            weights, features = features[:, 0].copy(), np.ascontiguousarray(features[:, 1:])
+        batch = Batch(features, self.labels[: self.filled] if self.layout.labels else None, weights)
         self.row += self.filled
         self.filled = 0
         return batch
-
-
-def _whole_lines(stream: BinaryIO, table: _Table) -> Iterator[memoryview]:
-    """The stream in pieces that end in a newline; each is overwritten by the next."""
-    buffer = bytearray(_BUFFER_BYTES)
-    start = used = 0
-    least = _SIGNATURE_BYTES  # the first piece shows what kind of file this is
-    while True:
-        if used == len(buffer) - 1:  # the last byte is kept for the newline that the last line may lack
-            tail = buffer[start:used]
-            if 2 * len(tail) > len(buffer):  # else each byte would be moved many times over
-                if len(buffer) >= _LONGEST_LINE:
-                    problem = f"expected lines of less than {_LONGEST_LINE >> 20} MiB, found a longer one"
-                    raise FormatError(f"{problem}; write one row a line", row=table.line)
-                buffer = bytearray(2 * len(buffer))
-            buffer[: len(tail)] = tail
-            start, used = 0, len(tail)
-        count = _read_into(stream, memoryview(buffer)[used:-1], least)
-        if least > 1:
-            refuse_foreign(bytes(buffer[:count]))
-        newline = buffer.rfind(b"\n", used, used + count)
-        used += count
-        if newline >= 0:
-            yield memoryview(buffer)[start : newline + 1]
-            start = newline + 1
-        if count < least:
-            break
-        least = 1
-    if start < used:
-        buffer[used] = ord("\n")
-        yield memoryview(buffer)[start : used + 1]
-
-
-def _read_into(stream: BinaryIO, target: memoryview, least: int) -> int:
-    """Reads until there are `least` bytes or the stream ends; returns how many there are."""
-    count = 0
-    while count < least:
-        if hasattr(stream, "readinto"):
-            size = stream.readinto(target[count:])
-        else:
-            data = stream.read(len(target) - count)
-            size = len(data)
-            target[count : count + size] = data
-        if not size:
-            break
-        count += size
-    return count
 
 
 def _line(lines: memoryview, position: int) -> bytes:

@@ -6,36 +6,14 @@ import re
 from typing import cast
 
 from formats.errors import FormatError
+from formats.foreign import BLANKS
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-BLANKS = b" \t\r\n"
 _LONGEST_QUOTE = 40  # characters of a cell that an error shows
 _QUOTED = re.compile(rb'"[^"]*(?:"|$)')
 _UNCLOSED = re.compile(rb'(?:"[^"]*")*"[^"]*')
 _CELL = re.compile(rb'[ \t]*(?:"[^"]*(?:"|$))*[^,]*')
-_LIBSVM = re.compile(rb"\s*\S+\s+\d+:\S")
-_FOREIGN = (  # how files of other kinds begin; no line of numbers begins so
-    (b"\n#\xd7\xce", "RecordIO, whose content type is application/x-recordio-protobuf"),
-    (b"\x1f\x8b", "gzip; a request says so with Content-Encoding: gzip"),
-    (b"PAR1", "Parquet"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"\x93NUMPY", "a NumPy file"),
-    (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
-    (b"{", "JSON, whose content type is application/json or application/jsonlines"),
-    (b"[", "JSON, whose content type is application/json or application/jsonlines"),
-)
+_LIBSVM = re.compile(rb"(?:[-+]?[\d.]+(?::[\d.]+)?[ \t]+)?(?:qid:\d+[ \t]+)?\d+:[-+.\d][^\s:,]*(?:\s|$)")
 _DELIMITERS = ((b";", "semicolon"), (b"\t", "tab"), (b"|", "vertical bar"), (b" ", "blank"))
-
-
-def refuse_foreign(signature: bytes) -> None:
-    """Raises FormatError for the first bytes of a file of another kind."""
-    if signature[:1] in b'0123456789+-."':
-        return
-    text = signature.removeprefix(BYTE_ORDER_MARK)
-    for beginning, kind in _FOREIGN:
-        if text.startswith(beginning) or text.lstrip(BLANKS).startswith(beginning):
-            raise FormatError(f"this does not look like CSV but like {kind}", row=1)
 
 
 def count_cells(line: bytes) -> int:
@@ -46,18 +24,18 @@ def count_cells(line: bytes) -> int:
 def cell_fault(line: bytes, start: int, row: int) -> FormatError:
     """Why the scan refused the cell that begins at `start`: the likeliest mistake, and how to mend it."""
     cell = cast("re.Match[bytes]", _CELL.match(line, start)).group().strip(BLANKS)
-    problem = f"expected a number, found '{_shown(cell)}'"
+    problem = f"expected a number, found '{shown(cell)}'"
     delimiter = _delimiter(cell, row)
     if b"\0" in line:
-        problem = f"this does not look like CSV but like binary data: found '{_shown(cell)}'"
+        problem = f"this does not look like CSV but like binary data: found '{shown(cell)}'"
     elif _UNCLOSED.fullmatch(cell):
-        problem = f"expected a closing quote on the same line, found '{_shown(cell)}'"
+        problem = f"expected a closing quote on the same line, found '{shown(cell)}'"
     elif b"\r" in cell:
-        problem = f"expected lines that end in a newline, found carriage returns: '{_shown(cell)}'"
+        problem = f"expected lines that end in a newline, found carriage returns: '{shown(cell)}'"
     elif _LIBSVM.match(cell):
-        problem = f"this does not look like CSV but like LibSVM: found '{_shown(cell)}'"
+        problem += ": this looks like LibSVM; set the content type to text/libsvm"
     elif delimiter:
-        problem = f"the delimiter must be a comma, found a {delimiter}: '{_shown(cell)}'"
+        problem = f"the delimiter must be a comma, found a {delimiter}: '{shown(cell)}'"
     elif row == 1:
         words = [not _is_number(part) for part in line.split(b",", 1000)[:1000] if part.strip()]
         likely = 2 * sum(words) >= len(words)
@@ -83,7 +61,7 @@ def _is_number(cell: bytes) -> bool:
     return True
 
 
-def _shown(cell: bytes) -> str:
+def shown(cell: bytes) -> str:
     """A cell for an error: printable, and cut where it is long."""
     text = cell[: 4 * _LONGEST_QUOTE + 4].decode("utf-8", "backslashreplace")
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

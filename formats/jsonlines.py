@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -23,7 +24,7 @@ def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
     while chunk := list(islice(instances, rows)):
         batch = json.build(chunk, expected, first_row)
         yield batch
-        expected = Expected(batch.width, expected.label_columns)
+        expected = replace(expected, width=batch.width)
         first_row += len(batch)
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from formats import csv
+from formats import csv, lines
 from formats.batch import Batch, Expected
 from formats.errors import FormatError
 
@@ -98,8 +98,8 @@ def signs(rows: list[list[float]]) -> Any:
 def test_valid(body: bytes, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     expected, features, labels = expected_of(case), case["features"], case.get("labels")
     check(csv.decode(body, expected), features, labels)
-    for buffer in (16, csv._BUFFER_BYTES):
-        monkeypatch.setattr(csv, "_BUFFER_BYTES", buffer)
+    for buffer in (16, lines._BUFFER_BYTES):
+        monkeypatch.setattr(lines, "_BUFFER_BYTES", buffer)
         for stream in STREAMS:
             for rows in (1, 2, 1000):
                 found = batches(stream(body), rows, expected)
@@ -116,8 +116,8 @@ def test_invalid(body: bytes, case: dict[str, Any], monkeypatch: pytest.MonkeyPa
     with pytest.raises(FormatError) as refused:
         csv.decode(body, expected_of(case))
     assert str(refused.value) == case["error"]
-    for buffer in (16, csv._BUFFER_BYTES):
-        monkeypatch.setattr(csv, "_BUFFER_BYTES", buffer)
+    for buffer in (16, lines._BUFFER_BYTES):
+        monkeypatch.setattr(lines, "_BUFFER_BYTES", buffer)
         for stream in (io.BytesIO, Trickle):
             for rows in (1, 1000):
                 with pytest.raises(FormatError) as refused:
@@ -136,15 +136,15 @@ def test_no_rows(body: bytes) -> None:
 
 
 def test_line_longer_than_the_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv, "_BUFFER_BYTES", 16)
+    monkeypatch.setattr(lines, "_BUFFER_BYTES", 16)
     X = np.arange(6000, dtype=np.float32).reshape(3, 2000)
     found = batches(Trickle(csv.encode({"x": X}, "", None)), 2, Expected(2000))
     np.testing.assert_array_equal(np.concatenate([batch.features for batch in found]), X)
 
 
 def test_line_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv, "_BUFFER_BYTES", 1 << 19)
-    monkeypatch.setattr(csv, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(lines, "_BUFFER_BYTES", 1 << 19)
+    monkeypatch.setattr(lines, "_LONGEST_LINE", 1 << 20)
     assert len(batches(io.BytesIO(b"1,2\n" + b" " * 1_000_000 + b"3,4"), 9, Expected())[0]) == 2
     with pytest.raises(FormatError) as refused:
         batches(io.BytesIO(b"1,2\n" + b" " * 2_100_000 + b"3,4"), 9, Expected())
@@ -358,7 +358,8 @@ def outcome(reader: Callable[[], list[Batch]]) -> list[list[float]] | FormatErro
     [
         ({"closest_cluster": [1.0, 2.0], "distance_to_cluster": [3.0, 0.27046]}, b"1.0,3.0\n2.0,0.27046"),
         ({"projections": [[1.0, -2.5], [0.0, 1e-10]]}, b"1.0,-2.5\n0.0,1e-10"),
-        ({"score": [0.1], "all": [[1e20, 16777216.0, -0.0]]}, b"0.1,1e+20,16777216.0,-0.0"),
+        ({"score": [0.1], "all": [[1e20, 16777216.0, -0.0]]}, b'0.1,"[1e+20, 16777216.0, -0.0]"'),
+        ({"label": np.array([1, 0]), "of": np.array([[0, 1], [0, 1]])}, b'1,"[0, 1]"\n0,"[0, 1]"'),
         ({"label": np.array([3, -4]), "hit": np.array([True, False])}, b"3,True\n-4,False"),
         ({"score": np.array([0.1, 1.0])[::-1]}, b"1.0\n0.1"),
         ({"score": np.array([0.1], ">f8"), "half": np.array([0.5], np.float16)}, b"0.1,0.5"),
@@ -390,3 +391,110 @@ def test_encode_refuses_what_no_reader_wants(value: float) -> None:
         csv.encode({"score": np.array([1.0, value])}, "", None)
     with pytest.raises(ValueError, match=r"^name must hold numbers to be written as CSV, got <U1$"):
         csv.encode({"name": np.array(["a"])}, "", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "features", "labels", "weights"),
+    [
+        (b"1,0.5,7,8\n0,2,9,10", Expected(2, 1, 1), [[7, 8], [9, 10]], [1, 0], [0.5, 2]),
+        (b"1,0.5,7,8\n0,2,9,10", Expected(None, 1, 1), [[7, 8], [9, 10]], [1, 0], [0.5, 2]),
+        (b"1,0.5,7", Expected(1, 1, 1), [[7]], [1], [0.5]),
+        (b'\xef\xbb\xbf 1 ,"0.5",True\r\n0, 1e0 ,\r\n', Expected(1, 1, 1), [[1], [float("nan")]], [1, 0], [0.5, 1]),
+        # what may not be is for `require_finite` to say
+        (b"1,,7\n,-2,8", Expected(1, 1, 1), [[7], [8]], [1, float("nan")], [float("nan"), -2]),
+        # without a label the weight comes first; a label that is optional tells itself by the width
+        (b"0.5,7,8", Expected(2, 0, 1), [[7, 8]], None, [0.5]),
+        (b"0.5,7,8", Expected(2, None, 1), [[7, 8]], None, [0.5]),
+        (b"1,0.5,7,8", Expected(2, None, 1), [[7, 8]], [1], [0.5]),
+        (b"0.5,7,8", Expected(None, None, 1), [[7, 8]], None, [0.5]),
+    ],
+)
+def test_weights(
+    body: bytes,
+    expected: Expected,
+    features: list[list[float]],
+    labels: list[float] | None,
+    weights: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check_weighted(batch: Batch, part: slice) -> None:
+        check(batch, features[part], None if labels is None else labels[part])
+        assert batch.weights is not None
+        assert batch.weights.dtype == np.float32
+        assert batch.weights.flags.c_contiguous
+        np.testing.assert_array_equal(batch.weights, np.array(weights[part], np.float32))
+
+    check_weighted(csv.decode(body, expected), slice(None))
+    monkeypatch.setattr(lines, "_BUFFER_BYTES", 16)
+    for stream in STREAMS:
+        for rows in (1, 2, 1000):
+            found = batches(stream(body), rows, expected)
+            assert sum(map(len, found)) == len(features)
+            for i, batch in enumerate(found):
+                check_weighted(batch, slice(i * rows, (i + 1) * rows))
+
+
+def test_no_weights_but_where_they_are_asked_for() -> None:
+    assert csv.decode(b"1,2,3", Expected(2, 1)).weights is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "error"),
+    [
+        (
+            b"1,1,1,2,3,4,5,6,7,8",
+            Expected(9, 1, 1),
+            "row 1: expected 11 columns (1 label, 1 weight and 9 features), found 10",
+        ),
+        (b"1,1,5\n1,5", Expected(1, 1, 1), "row 2: expected 3 columns (1 label, 1 weight and 1 feature), found 2"),
+        (
+            b"1,1,5\n1,1,5,6",
+            Expected(None, 1, 1),
+            "row 2: expected 3 columns (1 label, 1 weight and 1 feature), found 4",
+        ),
+        (b"1,1", Expected(None, 1, 1), "row 1: expected 3 columns (1 label, 1 weight and 1 feature), found 2"),
+        (b"1", Expected(None, 0, 1), "row 1: expected 2 columns (1 weight and 1 feature), found 1"),
+        (
+            b"1,2",
+            Expected(2, None, 1),
+            "row 1: expected 3 columns (1 weight and 2 features), or 4 with a label, found 2",
+        ),
+        (b"1,1,5\n0,heavy,5", Expected(1, 1, 1), "row 2, column 2: expected a number, found 'heavy'"),
+        (b"1,1,5\n0,1,five", Expected(1, 1, 1), "row 2, column 3: expected a number, found 'five'"),
+    ],
+)
+def test_weights_that_cannot_be_read(body: bytes, expected: Expected, error: str) -> None:
+    for reader in (lambda: csv.decode(body, expected), lambda: batches(Trickle(body), 1, expected)):
+        with pytest.raises(FormatError) as refused:
+            reader()
+        assert str(refused.value) == error
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"3:0.5\n", "3:0.5"),
+        (b"1 qid:3 1:0.5 2:1\n", "1 qid:3 1:0.5 2:1"),
+        (b"1:0.25 2:-1\r\n", "1:0.25 2:-1"),
+        (b"-1:2 1:.5 2:1\n", "-1:2 1:.5 2:1"),
+        (b"1\t3:1\n", "1\\t3:1"),
+    ],
+)
+def test_libsvm_sent_as_csv(body: bytes, found: str) -> None:
+    with pytest.raises(FormatError) as refused:
+        csv.decode(body, Expected(8))
+    hint = f"expected a number, found '{found}': this looks like LibSVM; set the content type to text/libsvm"
+    assert str(refused.value) == f"row 1, column 1: {hint}"
+
+
+@pytest.mark.parametrize("cell", [b"12:30:00", b"2018-01-01 12:30", b"a:1", b"3:x"])
+def test_not_all_with_a_colon_is_libsvm(cell: bytes) -> None:
+    with pytest.raises(FormatError) as refused:
+        csv.decode(b"1," + cell + b",2\n", Expected())
+    assert "LibSVM" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("delimiter", "name"), [(b";", "semicolon"), (b"\t", "tab")])
+def test_another_delimiter(delimiter: bytes, name: str) -> None:
+    with pytest.raises(FormatError, match=rf"^row 2, column 2: the delimiter must be a comma, found a {name}: "):
+        csv.decode(b"1,2\n1,2" + delimiter + b"3\n", Expected())
