@@ -4,7 +4,7 @@ DOCKER ?= docker
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ALGORITHMS := $(patsubst algorithms/%/__init__.py,%,$(wildcard algorithms/*/__init__.py))
 ALGORITHM ?= $(firstword $(ALGORITHMS))
-KERNELS := $(shell find formats algorithms -name '_*.pyx')
+KERNELS := $(shell find formats algorithms -name '_*.px[dy]')
 BIN := .venv/bin
 export INBUILT_MXNET_PYTHON ?= $(CURDIR)/.venv-mxnet/bin/python
 export INBUILT_SAGEMAKER_PYTHON ?= $(CURDIR)/.venv-sagemaker/bin/python

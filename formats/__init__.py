@@ -13,11 +13,11 @@ All of them raise `FormatError` for bytes that are not what they should be. Noth
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import BinaryIO, Protocol, cast
 
-from formats import csv, json, jsonlines, recordio
+from formats import csv, json, jsonlines, libsvm, parquet, recordio
 from formats.batch import Batch, Columns, Expected
 from formats.errors import FormatError, NotAcceptableError, UnknownMediaTypeError
 
@@ -54,7 +54,7 @@ class Format(Protocol):
         """An answer: row i is the i-th element of every column; `wrapper` is the JSON key around all rows."""
 
 
-FORMATS = cast("tuple[Format, ...]", (json, jsonlines, csv, recordio))
+FORMATS = cast("tuple[Format, ...]", (json, jsonlines, csv, recordio, libsvm, parquet))
 _BY_MEDIA_TYPE = {media_type: a_format for a_format in FORMATS for media_type in a_format.MEDIA_TYPES}
 
 
@@ -153,4 +153,4 @@ def expected_of(media_type: MediaType, expected: Expected) -> Expected:
         return expected
     if label_size not in ("0", "1"):
         raise UnknownMediaTypeError(f"label_size must be 0 or 1, got '{label_size}'")
-    return Expected(expected.width, int(label_size))
+    return replace(expected, label_columns=int(label_size))

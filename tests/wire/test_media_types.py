@@ -13,6 +13,7 @@ JSON, LINES, CSV, RECORDIO = (
     "text/csv",
     "application/x-recordio-protobuf",
 )
+LIBSVM, PARQUET = "text/libsvm", "application/x-parquet"  # in which nothing is answered
 OFFERED = (JSON, LINES, CSV, RECORDIO)
 
 
@@ -48,7 +49,7 @@ def test_a_format_is_found_by_each_of_its_media_types(a_format):
 
 
 def test_the_first_media_type_is_the_canonical_one():
-    assert tuple(a_format.MEDIA_TYPES[0] for a_format in formats.FORMATS) == OFFERED
+    assert tuple(a_format.MEDIA_TYPES[0] for a_format in formats.FORMATS) == (*OFFERED, LIBSVM, PARQUET)
 
 
 @pytest.mark.parametrize("name", ["application/octet-stream", "", "TEXT/CSV", "text/csv;label_size=0"])
