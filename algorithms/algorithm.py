@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import formats
-from formats.batch import Batch, Columns
+from formats.batch import Batch, Columns, Expected
 
 if TYPE_CHECKING:
     from algorithms.hyperparameters import Hyperparameters
@@ -18,6 +18,9 @@ RECORDIO = "application/x-recordio-protobuf"
 JSON = "application/json"
 JSONLINES = "application/jsonlines"
 CSV = "text/csv"
+LIBSVM = "text/libsvm"
+PARQUET = "application/x-parquet"
+QUALITY_LINE = r"#quality_metric: host=\S+, {channel} {name} <{kind}>=(\S+)"
 
 
 class Model(Protocol):
@@ -60,11 +63,18 @@ class Algorithm:
     dimension:      its name in `#metrics` lines, as the hosted service prints it
     fit:            trains; ends early, with what there is, when `job.stopped()`
     load:           reads the artifact, ours or the hosted service's; raises UserError if it is not one
-    evaluate:       scores batches of the test channel: a value for each metric of that channel asked for
+    evaluate:       scores batches of the test channel: a value for each metric of that channel asked for; None for an
+                    algorithm without a test channel
     content_types:  of the training channels, the default first
     request_types, response_types: of the server, the default first
     wrapper:        the key around the answers in JSON
+    csv_joined:     a CSV answer of one number a row has all of them on one line, unless one a line is asked for
+    expected:       what requests to a model must look like
+    adapted:        the model as the `SAGEMAKER_INFERENCE_...` variables want it; raises UserError for one that makes no
+                    sense. None: the algorithm has no such choices
+    metric_line:    the regular expression that finds a metric in the log: `{channel}`, `{name}`, `{kind}` (loss, score)
     max_hosts:      None means any number
+    allows_missing: NaN among the features is a missing value, not a mistake
     """
 
     name: str
@@ -73,13 +83,17 @@ class Algorithm:
     hyperparameters: type[Hyperparameters]
     fit: Callable[[Job, Any], Model]
     load: Callable[[Path], Model]
-    evaluate: Callable[[Job, Any, Any, Iterator[Batch]], dict[str, float]]
     channels: tuple[ChannelSpec, ...]
     metrics: tuple[Metric, ...]
+    evaluate: Callable[[Job, Any, Any, Iterator[Batch]], dict[str, float]] | None = None
     content_types: tuple[str, ...] = (RECORDIO, CSV, JSONLINES)
     request_types: tuple[str, ...] = (JSON, JSONLINES, CSV, RECORDIO)
     response_types: tuple[str, ...] = (JSON, JSONLINES, CSV, RECORDIO)
     wrapper: str = "predictions"
+    csv_joined: bool = False
+    expected: Callable[[Any], Expected] = lambda model: Expected(model.width)
+    adapted: Callable[[Any, Mapping[str, str]], Model] | None = None
+    metric_line: str = QUALITY_LINE
     max_hosts: int | None = None
     allows_missing: bool = False
 

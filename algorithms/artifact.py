@@ -58,7 +58,7 @@ def save(
         "format_version": FORMAT_VERSION,
         "algorithm": algorithm.name,
         "feature_dim": model.width,
-        "hyperparameters": hyperparameters.model_dump(),
+        "hyperparameters": hyperparameters.values(),
     }
     if sample is not None:
         response = json.encode(model.predict(sample), algorithm.wrapper, None)

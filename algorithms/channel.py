@@ -18,7 +18,7 @@ import formats
 from algorithms.errors import UserError
 from algorithms.job import ChannelConfig
 from algorithms.report import Report, log
-from formats import Batch, Expected, FormatError
+from formats import Batch, Expected, FormatError, parse_media_type
 from formats.batch import rebatch, require_finite
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ LARGEST_BLOCK = 2**25  # floats that are read at once, however large the mini-ba
 _POLL = 0.05  # seconds between looks at whether to stop, or whether a FIFO has appeared
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
+Check = Callable[[Batch, int], None]
+
+
+def _nothing(batch: Batch, first_row: int) -> None:
+    """Asks nothing of the rows."""
 
 
 class Channel:
@@ -77,12 +82,18 @@ class Channel:
             f"No data in channel '{self.name}'. Please verify that it points to files with at least one record."
         )
 
+    @property
+    def media_type(self) -> str:
+        """The content type by its canonical name, without parameters."""
+        return formats.find(parse_media_type(self._content_type).name).MEDIA_TYPES[0]
+
     @contextmanager
-    def epoch(self, rows: int, expected: Expected) -> Iterator[Iterator[Batch]]:
+    def epoch(self, rows: int, expected: Expected, check: Check = _nothing) -> Iterator[Iterator[Batch]]:
         """The next pass: batches of `rows` rows, the last one shorter; they end early when the job is told to stop.
 
-        Leaving the block closes the file or FIFO, read to its end or not. Raises UserError for data that cannot be
-        read, naming channel, file, row and column.
+        check: what the algorithm asks of rows besides being finite: called with the rows of a file, and the number of
+        the first one in it; raises FormatError. Leaving the block closes the file or FIFO, read to its end or not.
+        Raises UserError for data that cannot be read, naming channel, file, row and column.
         """
         number, self._epochs = self._epochs, self._epochs + 1
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(READ_AHEAD)
@@ -96,7 +107,7 @@ class Channel:
 
         def produce() -> None:
             try:
-                for batch in self._read(number, rows, expected, closed):
+                for batch in self._read(number, rows, expected, check, closed):
                     offer(batch)
                     if closed.is_set():
                         return
@@ -127,7 +138,9 @@ class Channel:
                 self.sample = item.rows(0, SAMPLE_ROWS)
             yield item
 
-    def _read(self, number: int, rows: int, expected: Expected, closed: threading.Event) -> Iterator[Batch]:
+    def _read(
+        self, number: int, rows: int, expected: Expected, check: Check, closed: threading.Event
+    ) -> Iterator[Batch]:
         started, size, count = time.perf_counter(), 0, 0
         sources = [self._await_pipe(number, closed)] if self.config.mode == "Pipe" else self.files()
 
@@ -138,7 +151,7 @@ class Channel:
                     return
                 with self._opened(path) as raw:
                     source = _Source(raw)
-                    yield from self._checked(path, source, rows, expected)
+                    yield from self._checked(path, source, rows, expected, check)
                     size += source.size
 
         for batch in rebatch(whole_files(), rows):
@@ -152,15 +165,15 @@ class Channel:
         except (FileNotFoundError, PermissionError) as error:
             raise UserError(f"Unable to read data channel '{self.name}': {error.strerror}: '{path.name}'.") from None
 
-    def _checked(self, path: Path, source: _Source, rows: int, expected: Expected) -> Iterator[Batch]:
+    def _checked(self, path: Path, source: _Source, rows: int, expected: Expected, check: Check) -> Iterator[Batch]:
         """The batches of one file, every value finite, every fault told with its place."""
         first_row = 1
         try:
             # a format may make room for all rows that it is asked for
             at_once = min(rows, max(1, LARGEST_BLOCK // (expected.width or 1)))
             for batch in formats.read(_decompressed(source), self._content_type, at_once, expected):
-                if not self._allows_missing:
-                    require_finite(batch, first_row)
+                require_finite(batch, first_row, missing=self._allows_missing)
+                check(batch, first_row)
                 first_row += len(batch)
                 yield batch
         except (FormatError, *_GZIP_ERRORS) as error:
@@ -207,6 +220,16 @@ class _Source(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return self._raw.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """A Parquet file is read from its end; what is read again is counted again."""
+        if whence == io.SEEK_CUR:
+            offset -= len(self._unread)
+        self._unread = b""
+        return self._raw.seek(offset, whence)
 
     def readinto(self, buffer: Buffer) -> int | None:
         if self._unread:

@@ -19,6 +19,7 @@ from algorithms.ring import Ring
 from formats.batch import Batch
 
 Scalar = TypeVar("Scalar", np.float32, np.float64, np.int32, np.int64)
+Result = TypeVar("Result")
 
 # Long, because a host that reads or computes for minutes between two steps is slow, not lost: it must outlast the
 # difference between the hosts, not a step. A host whose process or machine ends closes its sockets and is noticed at
@@ -30,6 +31,10 @@ def _itself(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def _called(function: Callable[[], Any]) -> Any:
+    return function()
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """What one host sees of all hosts; made without arguments, the cluster of one host.
@@ -39,11 +44,13 @@ class Cluster:
 
     rank: place of this host in the sorted names, 0 is the leader
     add:  an array of any shape -> the sum of the hosts' arrays
+    call: a function -> what it returns, called where the engine of ring.py is connected to the other hosts
     """
 
     rank: int = 0
     size: int = 1
     add: Callable[[NDArray[Any]], NDArray[Any]] = _itself
+    call: Callable[[Callable[[], Any]], Any] = _called
 
     @property
     def is_leader(self) -> bool:
@@ -65,6 +72,14 @@ class Cluster:
         """
         bits = np.ascontiguousarray(array).view(f"i{array.itemsize}")  # integers, or -0.0 + 0.0 would lose its sign
         return self.add(bits if self.rank == root else np.zeros_like(bits)).view(array.dtype).reshape(array.shape)
+
+    def run(self, function: Callable[[], Result]) -> Result:
+        """Calls `function` in the thread of ring.py's engine, which it may use too; all hosts do so in the same step.
+
+        What it does with this cluster goes on working in it. Raises PlatformError when a host is lost meanwhile.
+        """
+        result: Result = self.call(function)
+        return result
 
     def in_step(self, batches: Iterable[Batch], width: int, stopped: Callable[[], bool]) -> Iterator[Batch]:
         """One batch a step on every host, until all are out of batches or one was told to stop.
@@ -103,7 +118,7 @@ def connect(
     ring = Ring(ordered, current_host, timeout, stopped)
     done = False
     try:
-        cluster = Cluster(*ring.join(port), ring.add)
+        cluster = Cluster(*ring.join(port), ring.add, ring.run)
         _agree(cluster, ordered, current_host)
         yield cluster
         done = cluster.total(1) == len(ordered)  # all of them got here: nobody is lost unnoticed after the last step

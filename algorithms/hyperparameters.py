@@ -6,7 +6,8 @@ import ast
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from functools import cache
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
@@ -18,18 +19,23 @@ def hyperparameter(
     default: Any = PydanticUndefined,
     *,
     description: str,
+    alias: str | None = None,
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
     tune: tuple[float, float] | tuple[str, ...] | None = None,
 ) -> Any:
-    """A row of the guide's table: default (none: required), range, meaning and the guide's recommended tuning range."""
+    """A row of the guide's table: default (none: required), range, meaning and the guide's recommended tuning range.
+
+    alias: the guide's name, where the field cannot have it (`lambda`).
+    """
     extra: dict[str, Any] = {} if tune is None else {"tune": list(tune)}
-    return Field(default, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
+    return Field(default, alias=alias, description=description, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
 LISTED = 5  # unknown names, and then their number
+SHOWN = 30  # known names at most: a longer list would hide the other faults
 
 
 class Hyperparameters(BaseModel):
@@ -40,6 +46,7 @@ class Hyperparameters(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    synonyms: ClassVar[Mapping[str, str]] = {}  # other names that users know -> the guide's
 
     seed: int = hyperparameter(
         0, ge=0, le=2**32 - 1, description="Seed of the random numbers; the same seed gives the same artifact bytes."
@@ -48,27 +55,41 @@ class Hyperparameters(BaseModel):
     @classmethod
     def parse(cls, provided: Mapping[str, Any]) -> Self:
         """From `hyperparameters.json`: strings, JSON in strings, or JSON. Raises UserError with all faults."""
-        known = {name: value for name, value in provided.items() if name in cls.model_fields}
+        names = cls.names()
+        known = {name: value for name, value in provided.items() if name in names or name in cls.synonyms}
         strangers = [name for name in provided if name not in known and not name.startswith(("_", "sagemaker_"))]
         faults = [cls._unknown(name) for name in strangers[:LISTED]]
         if len(strangers) > LISTED:
             faults.append(f"and {len(strangers) - LISTED} other unknown hyperparameters")
-        if any("did you mean" not in fault for fault in faults):
-            faults.append(f"known are {', '.join(sorted(cls.model_fields))}")
+        if any("did you mean" not in fault for fault in faults) and len(names) <= SHOWN:
+            faults.append(f"known are {', '.join(sorted(name for name in names if not name.startswith('_')))}")
+        for name in [name for name in known if name in cls.synonyms]:
+            if (meant := cls.synonyms[name]) in known:
+                faults.append(f"hyperparameters '{meant}' and '{name}' are the same; please set one of them")
+            known[meant] = known.pop(name)
         decoded = {name: _decode(value, cls._schema(name)) for name, value in known.items()}
         try:
             hyperparameters = cls.model_validate(decoded)
         except ValidationError as error:
-            faults += cls._faults(error, provided)
+            faults += cls._faults(error, known)
             raise UserError("; ".join(faults)) from None
         faults += [
-            f"hyperparameter '{name}' must be less than 2**63, got {_shown(provided[name])}"
-            for name, value in hyperparameters
+            f"hyperparameter '{name}' must be less than 2**63, got {_shown(known[name])}"
+            for name, value in hyperparameters.values().items()
             if isinstance(value, int) and value >= 2**63
         ]
         if faults:
             raise UserError("; ".join(faults))
         return hyperparameters
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The guide's names."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    def values(self) -> dict[str, Any]:
+        """The values by the guide's names, without those that nobody has chosen (None)."""
+        return self.model_dump(by_alias=True, exclude_none=True)
 
     @classmethod
     def rule(cls, name: str) -> str:
@@ -77,12 +98,12 @@ class Hyperparameters(BaseModel):
 
     @classmethod
     def _schema(cls, name: str) -> dict[str, Any]:
-        schema: dict[str, Any] = cls.model_json_schema()["properties"][name]
+        schema: dict[str, Any] = _properties(cls)[name]
         return schema
 
     @classmethod
     def _unknown(cls, name: str) -> str:
-        close = difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.6)
+        close = difflib.get_close_matches(name, [*cls.names(), *cls.synonyms], n=1, cutoff=0.6)
         return f"unknown hyperparameter {_shown(name)}" + (f"; did you mean '{close[0]}'?" if close else "")
 
     @classmethod
@@ -100,11 +121,17 @@ class Hyperparameters(BaseModel):
         return list(faults.values())
 
 
+@cache
+def _properties(model: type[BaseModel]) -> dict[str, Any]:
+    properties: dict[str, Any] = model.model_json_schema()["properties"]  # pydantic makes it anew at each call
+    return properties
+
+
 def _decode(value: Any, schema: Mapping[str, Any]) -> Any:
     """One value as its field's type wants it; what cannot be decoded is left for the field to refuse.
 
     Clients send `10`, `"10"`, `"\\"10\\""` and `true`, `"true"`, `"True"`; lists as JSON, as Python prints them, or
-    with commas.
+    with commas; tuples are lists.
     """
     if not isinstance(value, str):
         return str(value) if isinstance(value, bool) and not _takes(schema, "boolean") else value  # true is not 1
@@ -121,8 +148,8 @@ def _decode(value: Any, schema: Mapping[str, Any]) -> Any:
             decoded = parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        if isinstance(decoded, list):
-            return decoded
+        if isinstance(decoded, (list, tuple)):
+            return list(decoded)
     return [part.strip() for part in text.split(",")]
 
 
@@ -142,7 +169,7 @@ def _rules(schema: Mapping[str, Any]) -> list[str]:
         case "boolean":
             return ["true or false"]
         case "array":
-            return [f"a JSON list of {' and '.join(_rules(schema['items'])).removeprefix('one of ')}"]
+            return [f"a JSON list of {_plural(' and '.join(_rules(schema['items'])))}"]
         case "integer":
             return [f"an integer{_bounds(schema)}"]
         case "number":
@@ -150,6 +177,13 @@ def _rules(schema: Mapping[str, Any]) -> list[str]:
         case "null":
             return []
     return ["text"]
+
+
+def _plural(rule: str) -> str:
+    for one, many in (("one of ", ""), ("an integer", "integers"), ("a number", "numbers"), ("a JSON list", "lists")):
+        if rule.startswith(one):
+            return many + rule.removeprefix(one)
+    return rule
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

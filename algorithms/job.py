@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, Literal
 
 from algorithms.errors import UserError
@@ -50,6 +51,11 @@ class Paths:
         """The metrics as JSON Lines; `output/data` becomes output.tar.gz."""
         return self.base / "output" / "data" / "metrics.jsonl"
 
+    @property
+    def checkpoints(self) -> Path:
+        """What is written here is copied to the job's CheckpointConfig, and is here again when the job is restarted."""
+        return self.base / "checkpoints"
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelConfig:
@@ -67,13 +73,17 @@ class ChannelConfig:
 
 @dataclass(frozen=True, slots=True)
 class JobConfig:
-    """What the platform says of the job; missing files and fields get the defaults that local mode relies on."""
+    """What the platform says of the job; missing files and fields get the defaults that local mode relies on.
+
+    checkpoints: where to keep them, None if nobody asked for any
+    """
 
     paths: Paths
     hyperparameters: Mapping[str, Any]
     channels: Mapping[str, ChannelConfig]
     hosts: tuple[str, ...]
     current_host: str
+    checkpoints: Path | None = None
 
     @classmethod
     def read(cls, paths: Paths) -> JobConfig:
@@ -94,6 +104,7 @@ class JobConfig:
             {name: _channel(name, fields) for name, fields in channels.items()},
             tuple(sorted(map(str, hosts))),
             current_host,
+            _checkpoints(paths),
         )
 
 
@@ -103,12 +114,16 @@ class Job:
 
     channels: those the user gave, by name
     stopped:  true once the platform has asked the job to end (SIGTERM)
+    scratch:  where a temporary folder for large files can be made: /opt/ml, which is on the large volume
+    checkpoints: the folder for what a restarted job can go on from, None if nobody asked for any
     """
 
     channels: Mapping[str, Channel]
     cluster: Cluster
     report: Report
     stopped: Callable[[], bool]
+    scratch: Path = Path(gettempdir())
+    checkpoints: Path | None = None
 
 
 class NothingLearned(Exception):  # noqa: N818 - an outcome, not a mistake
@@ -129,6 +144,17 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path.name} must be a JSON object, got {type(content).__name__}")
     return content
+
+
+def _checkpoints(paths: Paths) -> Path | None:
+    """LocalPath of `checkpointconfig.json`; without that file, the folder of that name if somebody made it."""
+    config = _read_object(paths.config / "checkpointconfig.json")
+    if config:
+        local = config.get("LocalPath") or str(paths.checkpoints)
+        if not isinstance(local, str):
+            raise UserError(f"checkpointconfig.json: LocalPath must be text, got {local!r}")
+        return Path(local)
+    return paths.checkpoints if paths.checkpoints.is_dir() else None
 
 
 def _channel(name: str, fields: Any) -> ChannelConfig:

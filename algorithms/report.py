@@ -64,6 +64,16 @@ class Report:
         )
         self._write(metric=f"{metric.channel}:{metric.name}", value=value, epoch=epoch, batch=batch)
 
+    def round(self, number: int, values: Mapping[str, float]) -> None:
+        """`[0]<TAB>train-rmse:2.65091<TAB>validation-rmse:2.67796`, as XGBoost prints the metrics of a round.
+
+        values: by `channel-metric`. Five decimals, or six digits where those would show nothing.
+        """
+        shown = {name: f"{value:.5f}" if abs(value) >= 0.001 else f"{value:.6g}" for name, value in values.items()}
+        log.info("\t".join([f"[{number}]", *map(":".join, shown.items())]), extra={"plain": True})
+        for name, value in values.items():
+            self._write(metric=name.replace("-", ":", 1), value=value, epoch=number)
+
     def progress(self, epochs_done: int, epochs: int) -> None:
         """`#progress_metric`, in percent of all epochs."""
         percent = 100 * epochs_done / epochs

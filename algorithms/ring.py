@@ -54,7 +54,8 @@ class Ring:
         self._tracker: Any = None
         self._links: list[socket.socket] = []
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        threading.Thread(target=self._serve, daemon=True, name="cluster").start()
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="cluster")
+        self._thread.start()
 
     def join(self, port: int) -> tuple[int, int]:
         """Waits until all hosts are in the ring; this host's rank and their number, as the tracker has them."""
@@ -100,23 +101,34 @@ class Ring:
         """The sum of the hosts' arrays."""
         if array.size == 0:  # the engine refuses to send nothing
             return array
-        future = self._submit(lambda: self._collective.allreduce(array, self._collective.Op.SUM))
-        frozen = time.monotonic() + self._timeout
+        flat = self.run(lambda: self._collective.allreduce(array, self._collective.Op.SUM), self._timeout)
+        summed: NDArray[Any] = flat.reshape(array.shape)
+        return summed
+
+    def run(self, function: Callable[[], Result], timeout: float = math.inf) -> Result:
+        """What `function` returns, called in the engine's thread, where xgboost is connected to the other hosts.
+
+        Raises PlatformError when another host left, or after `timeout` seconds.
+        """
+        if threading.current_thread() is self._thread:
+            return function()
+        future = self._submit(function)
+        frozen = time.monotonic() + timeout
         try:
-            while not wait([future], min(WATCH, self._timeout)).done and time.monotonic() < frozen:
+            while not wait([future], min(WATCH, timeout)).done and time.monotonic() < frozen:
                 if self._somebody_left():
                     frozen = min(frozen, time.monotonic() + WATCH)  # unless its last bytes are still on the way
-            flat = future.result(0)
+            return future.result(0)
         except (self._error, TimeoutError) as error:
             if isinstance(error, TimeoutError) and not self._somebody_left():
                 raise PlatformError(
-                    f"{self._others()} did not answer for {self._timeout:g} s; it is frozen or cannot be reached."
+                    f"{self._others()} did not answer for {timeout:g} s; it is frozen or cannot be reached."
                 ) from None
+            if timeout == math.inf and not self._somebody_left(WATCH):
+                raise  # what xgboost itself has to say of the function
             raise PlatformError(
                 f"{self._others()} left before the training job was done. Please look for the reason in its own log."
             ) from error
-        summed: NDArray[Any] = flat.reshape(array.shape)
-        return summed
 
     def leave(self, done: bool) -> None:
         """Closes the connections; if all hosts are done, the leader goes last, because the tracker is with it."""
@@ -138,11 +150,11 @@ class Ring:
         if self._stopped():
             raise NothingLearned
 
-    def _somebody_left(self) -> bool:
+    def _somebody_left(self, patience: float = 0) -> bool:
         watch = select.poll()
         for link in self._links:
             watch.register(link, select.POLLRDHUP)
-        return bool(watch.poll(0))
+        return bool(watch.poll(1000 * patience))
 
     def _serve(self) -> None:
         from xgboost import set_config

@@ -69,7 +69,7 @@ def run(environment: Environment, stop: threading.Event, started: float) -> None
     log.info("Number of GPUs being used: 0")
     setup = time.perf_counter() - started
     with connect(config.hosts, config.current_host, environment.cluster_port, stopped=stop.is_set) as cluster:
-        job = Job(channels, cluster, report, stop.is_set)
+        job = Job(channels, cluster, report, stop.is_set, paths.base, config.checkpoints)
         _require_data(job)
         model = algorithm.fit(job, hyperparameters)
         _score(algorithm, job, hyperparameters, model)
@@ -84,12 +84,13 @@ def run(environment: Environment, stop: threading.Event, started: float) -> None
 def _configure(algorithm: Algorithm, config: JobConfig) -> Hyperparameters:
     """The hyperparameters, logged as the hosted service logs its merging of defaults and the customer's."""
     kind = algorithm.hyperparameters
-    defaults = {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
+    fields = [(field.alias or name, field) for name, field in kind.model_fields.items()]
+    defaults = {name: field.default for name, field in fields if not field.is_required() and field.default is not None}
     log.info("Reading default configuration from algorithms.%s: %s", algorithm.name, defaults)
     source = config.paths.config / "hyperparameters.json"
     log.info("Merging with provided configuration from %s: %s", source, dict(config.hyperparameters))
     hyperparameters = kind.parse(config.hyperparameters)
-    log.info("Final configuration: %s", hyperparameters.model_dump())
+    log.info("Final configuration: %s", hyperparameters.values())
     return hyperparameters
 
 
@@ -147,7 +148,9 @@ def _require_data(job: Job) -> None:
 
 def _score(algorithm: Algorithm, job: Job, hyperparameters: Any, model: Model) -> None:
     """Scores the test channel; of a replicated one, only on the leader, so that sums over hosts count it once."""
-    channel = job.channels.get("test")
+    channel, evaluate = job.channels.get("test"), algorithm.evaluate
+    if evaluate is None:
+        return
     if channel is None:
         log.info("Test data is not provided.")
         return
@@ -160,11 +163,11 @@ def _score(algorithm: Algorithm, job: Job, hyperparameters: Any, model: Model) -
             yield batch
 
     if channel.config.replicated and job.cluster.rank > 0:
-        values = algorithm.evaluate(job, hyperparameters, model, iter(()))
+        values = evaluate(job, hyperparameters, model, iter(()))
     else:
         expected = Expected(model.width, None)
         with channel.epoch(_TEST_ROWS, expected) as batches:
-            values = algorithm.evaluate(job, hyperparameters, model, counted(batches))
+            values = evaluate(job, hyperparameters, model, counted(batches))
     if job.cluster.total(job.stopped()):
         log.warning("Stopped while the test channel was scored: its metrics are left out.")
         return

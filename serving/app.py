@@ -10,9 +10,10 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 import formats
+from algorithms.algorithm import CSV, Model
 from algorithms.artifact import LoadedModel
 from algorithms.errors import UserError
-from formats import Expected, FormatError, NotAcceptableError, UnknownMediaTypeError, parse_media_type
+from formats import FormatError, NotAcceptableError, UnknownMediaTypeError, parse_media_type
 from formats.batch import require_finite
 from serving.settings import MIB, Settings
 
@@ -21,9 +22,10 @@ log = logging.getLogger("gunicorn.error")
 
 def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     """An application that answers with this model. Raises UserError for settings that do not fit the algorithm."""
-    algorithm, model = loaded.algorithm, loaded.model
+    algorithm, model = loaded.algorithm, _adapted(loaded, settings)
     default_accept = _default_accept(loaded, settings)
-    expected = Expected(model.width, label_columns=0)
+    expected = algorithm.expected(loaded.model)
+    joined = algorithm.csv_joined and not settings.batch and not settings.csv_rows
     accepted = {alias for name in algorithm.request_types for alias in formats.find(name).MEDIA_TYPES}
 
     app = Flask("inbuilt")
@@ -56,12 +58,12 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
         if settings.batch and not body:
             return Response(b"", content_type=answer.name)  # an empty share of a file: no record, no answer
         batch = formats.decode(body, content_type, expected)
-        if not algorithm.allows_missing:
-            require_finite(batch)
+        require_finite(batch, missing=algorithm.allows_missing)
         columns = model.predict(batch)
-        return Response(
-            formats.find(answer.name).encode(columns, algorithm.wrapper, batch.ids), content_type=answer.name
-        )
+        text = formats.find(answer.name).encode(columns, algorithm.wrapper, batch.ids)
+        if joined and answer.name == CSV and len(columns) == 1 and next(iter(columns.values())).ndim == 1:
+            text = text.replace(b"\n", b",")
+        return Response(text, content_type=answer.name)
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
@@ -71,6 +73,17 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
         return Response(sentence + "\n", status=status, content_type="text/plain; charset=utf-8")
 
     return app
+
+
+def _adapted(loaded: LoadedModel, settings: Settings) -> Model:
+    """The model that answers requests, as the `SAGEMAKER_INFERENCE_...` variables want it."""
+    if not settings.inference:
+        return loaded.model
+    if loaded.algorithm.adapted is None:
+        raise UserError(
+            f"{next(iter(settings.inference))} is not known to {loaded.algorithm.name}; please do not set it"
+        )
+    return loaded.algorithm.adapted(loaded.model, settings.inference)
 
 
 def _default_accept(loaded: LoadedModel, settings: Settings) -> str:

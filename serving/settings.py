@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from algorithms.environment import whole_number
 from algorithms.errors import UserError
+from algorithms.machine import CGROUP, cpu_count, memory_limit
 
 MIB = 2**20
 MEMORY_PER_WORKER = 192 * MIB  # mostly for requests: of its own a worker has some 10 MB, the model is shared
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,8 @@ class Settings:
                     None here), else `MAX_CONTENT_LENGTH`
     default_accept: `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT`, for requests that accept anything; empty: the algorithm's
     batch:          `SAGEMAKER_BATCH` is true: requests come from batch transform
+    csv_rows:       `INBUILT_CSV_ROWS` is 1 or true: a CSV answer has one row a line, whatever the algorithm is used to
+    inference:      the `SAGEMAKER_INFERENCE_...` variables that are set, for the algorithm to read
     """
 
     port: int
@@ -35,6 +36,8 @@ class Settings:
     body_limit: int | None
     default_accept: str
     batch: bool
+    csv_rows: bool = False
+    inference: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, variables: Mapping[str, str], cgroup: Path = CGROUP) -> Settings:
@@ -51,36 +54,20 @@ class Settings:
             body_limit=body_limit,
             default_accept=variables.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "").strip(),
             batch=_is_true(variables.get("SAGEMAKER_BATCH", "")),
+            csv_rows=variables.get("INBUILT_CSV_ROWS", "").strip().lower() in ("1", "true"),
+            inference={
+                name: value.strip()
+                for name, value in variables.items()
+                if name in ("SAGEMAKER_INFERENCE_OUTPUT", "SAGEMAKER_INFERENCE_ENSEMBLE") and value.strip()
+            },
         )
 
 
 def workers_for(cgroup: Path) -> int:
     """One worker a CPU that the container may use, and no more than its memory holds; at least one."""
-    cpus = min(len(os.sched_getaffinity(0)), math.ceil(_cpu_quota(cgroup)) if _cpu_quota(cgroup) < math.inf else 2**20)
-    memory = _memory_limit(cgroup)
+    cpus, memory = cpu_count(cgroup), memory_limit(cgroup)
     return max(1, min(cpus, int(memory // MEMORY_PER_WORKER) if memory < math.inf else cpus))
-
-
-def _cpu_quota(cgroup: Path) -> float:
-    """CPUs that the control group grants, infinite if it sets no limit; version 2's file, else version 1's."""
-    quota, _, period = _line(cgroup / "cpu.max").partition(" ")
-    if not quota:
-        quota, period = _line(cgroup / "cpu/cpu.cfs_quota_us"), _line(cgroup / "cpu/cpu.cfs_period_us")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else math.inf
-
-
-def _memory_limit(cgroup: Path) -> float:
-    """Bytes of memory that the control group grants, infinite if it sets no limit."""
-    limit = _line(cgroup / "memory.max") or _line(cgroup / "memory/memory.limit_in_bytes")
-    return int(limit) if limit.isdigit() else math.inf
 
 
 def _is_true(text: str) -> bool:
     return text.strip().lower() == "true"  # the platform writes true, local mode True
-
-
-def _line(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

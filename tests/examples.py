@@ -13,16 +13,21 @@ from scipy import sparse
 import algorithms
 from formats import recordio
 
-CSV, JSON, JSONLINES, RECORDIO = (
+CSV, JSON, JSONLINES, RECORDIO, LIBSVM = (
     "text/csv",
     "application/json",
     "application/jsonlines",
     "application/x-recordio-protobuf",
+    "text/libsvm",
 )
 
 
 def example(name: str) -> ModuleType:
-    """`algorithms/<name>/tests/example.py`: HYPERPARAMETERS and rows(n, seed) -> features, labels."""
+    """`algorithms/<name>/tests/example.py`: HYPERPARAMETERS, ALL_METRICS, rows(n, seed) -> features, labels.
+
+    If need be: REPORTED, the `channel:name` of the metrics that a job with ALL_METRICS reports, where those are not all
+    that are declared; LEARNS_WHILE_READING = False for an algorithm that must have read all rows first.
+    """
     path = Path(algorithms.__file__).parent / name / "tests" / "example.py"
     spec = importlib.util.spec_from_file_location(f"example_of_{name}", path)
     assert spec is not None
@@ -33,24 +38,34 @@ def example(name: str) -> ModuleType:
 
 
 def encoded(features: np.ndarray, content_type: str, labels: np.ndarray | None = None) -> bytes:
-    """The rows as a file or request of this content type; labels first in CSV, in `label` in RecordIO."""
+    """The rows as a file or request of this content type; labels first in CSV and LibSVM, in `label` in RecordIO.
+
+    LibSVM has all values, zeros too, and counts from 0.
+    """
     if content_type == RECORDIO:
         return recordio.encode_features(features, labels)
     if content_type == CSV:
         table = features if labels is None else np.column_stack([labels, features])
         return "".join(",".join(map(str, row.tolist())) + "\n" for row in table).encode()
-    records = [{"features": row.tolist()} for row in features]
+    if content_type == LIBSVM:
+        entries = [" ".join(f"{i}:{value}" for i, value in enumerate(row.tolist())) for row in features]
+        first = ["" if labels is None else f"{label} " for label in (entries if labels is None else labels.tolist())]
+        return "".join(f"{label}{row}\n" for label, row in zip(first, entries, strict=True)).encode()
+    records = [{"features": [None if value != value else value for value in row.tolist()]} for row in features]
     if content_type == JSON:
         return json.dumps({"instances": records}).encode()
     return "\n".join(map(json.dumps, records)).encode()
 
 
 def encoded_sparse(features: np.ndarray, content_type: str) -> bytes:
-    """The same rows as sparse records: RecordIO, JSON or JSON Lines."""
+    """The same rows as sparse records, without their zeros: RecordIO, JSON, JSON Lines or LibSVM."""
     matrix = sparse.csr_array(features)
     if content_type == RECORDIO:
         return recordio.encode_features(matrix)
     rows = [matrix[[i]] for i in range(matrix.shape[0])]
+    if content_type == LIBSVM:
+        lines = [["0", *(f"{i}:{value}" for i, value in zip(row.indices, row.data, strict=True))] for row in rows]
+        return "\n".join(map(" ".join, lines)).encode()
     tensors = [{"keys": row.indices.tolist(), "shape": [matrix.shape[1]], "values": row.data.tolist()} for row in rows]
     records = [{"data": {"features": tensor}} for tensor in tensors]
     if content_type == JSON:

@@ -45,14 +45,19 @@ def test_an_algorithm_is_reached_through_find_only(name: str) -> None:
     own = ROOT / "algorithms" / name
     for path in [path for folder in OURS for path in sources(folder) if own not in path.parents]:
         assert not [module for module in imported(path) if f"algorithms.{name}" in module], path
-        assert not re.search(rf"\b{name}\b", path.read_text()), f"{path} names the algorithm {name}"
+        assert not names_algorithm(path, name), path
 
 
 def test_shared_tests_name_no_algorithm() -> None:
     for path in (ROOT / "tests").glob("**/*.py"):
         if "images" not in path.parts:
-            for name in algorithms.names():
-                assert not re.search(rf"\b{name}\b", path.read_text()), f"{path} names the algorithm {name}"
+            assert not [name for name in algorithms.names() if names_algorithm(path, name)], path
+
+
+def names_algorithm(path: Path, name: str) -> bool:
+    """Whether the name stands in a file; not in one that imports the library of that name."""
+    libraries = {module.split(".")[0] for module in imported(path)}
+    return name not in libraries and bool(re.search(rf"\b{name}\b", path.read_text()))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -69,7 +74,8 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
     for path in [path for folder in OURS for path in sources(folder)]:
         names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
         assert not names & {"eval", "exec"}, path
-        assert not {name for name in imported(path) if name.split(".")[0] in ("pickle", "marshal", "shelve")}, path
+        if path.name != "pickled.py":  # reads what older containers pickled, and has its own test of what it refuses
+            assert not {name for name in imported(path) if name.split(".")[0] in ("pickle", "marshal", "shelve")}, path
 
 
 def test_the_repository_names_find_their_folders() -> None:

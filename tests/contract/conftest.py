@@ -6,7 +6,7 @@ import pytest
 
 import algorithms
 from algorithms.algorithm import Algorithm
-from tests.examples import RECORDIO, encoded, example
+from tests.examples import encoded, example
 from tests.job_folder import JobFolder
 
 
@@ -25,16 +25,12 @@ def job(algorithm: Algorithm, job_folder: Callable[[str], JobFolder]) -> JobFold
 
 @pytest.fixture(scope="session")
 def trained(algorithm: Algorithm, tmp_path_factory: pytest.TempPathFactory) -> JobFolder:
-    """A job trained on 200 rows of RecordIO, with the other 100 as test channel; tests must not change it."""
+    """A job trained on 200 rows of the default content type, with 100 more in each other channel; not to be changed."""
     made = JobFolder(tmp_path_factory.mktemp(algorithm.name), algorithm.name)
     one = example(algorithm.name)
     made.hyperparameters = dict(one.HYPERPARAMETERS)
-    made.channel("train", {"data": encoded(*swapped(one.rows(200)))})
-    made.channel("test", {"data": encoded(*swapped(one.rows(100, seed=1)))})
+    for i, channel in enumerate(algorithm.channels):
+        features, labels = one.rows(100 if i else 200, i)
+        made.channel(channel.name, {"data": encoded(features, algorithm.content_types[0], labels)})
     assert made.train().exit_code == 0
     return made
-
-
-def swapped(rows: tuple) -> tuple:
-    """(features, labels) in the order that `encoded` wants them for RecordIO."""
-    return rows[0], RECORDIO, rows[1]

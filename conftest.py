@@ -1,4 +1,4 @@
-"""Fixtures for every test: a temporary /opt/ml."""
+"""Fixtures for every test, the shared ones and the algorithms': a temporary /opt/ml."""
 
 from collections.abc import Callable
 from pathlib import Path

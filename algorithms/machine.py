@@ -1,0 +1,53 @@
+"""What the machine, or the container's share of it, offers: CPUs and memory.
+
+A control group says it in the files of version 2 or, on older hosts, of version 1.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+MEMORY_INFO = Path("/proc/meminfo")
+
+
+def cpu_count(cgroup: Path = CGROUP) -> int:
+    """CPUs that this process may use; a share of one counts as one."""
+    quota = _cpu_quota(cgroup)
+    cpus = len(os.sched_getaffinity(0))
+    return max(1, min(cpus, math.ceil(quota))) if quota < math.inf else cpus
+
+
+def memory_limit(cgroup: Path = CGROUP) -> float:
+    """Bytes of memory that the control group grants, infinite if it sets no limit."""
+    limit = _line(cgroup / "memory.max") or _line(cgroup / "memory/memory.limit_in_bytes")
+    return int(limit) if limit.isdigit() else math.inf
+
+
+def free_memory(cgroup: Path = CGROUP, memory_info: Path = MEMORY_INFO) -> float:
+    """Bytes that can be had before something is swapped or killed; infinite if nobody says."""
+    used = _line(cgroup / "memory.current") or _line(cgroup / "memory/memory.usage_in_bytes")
+    granted = memory_limit(cgroup) - (int(used) if used.isdigit() else 0)
+    try:
+        fields = dict(line.split(":") for line in memory_info.read_text().splitlines())
+        available = 1024.0 * int(fields["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        available = math.inf
+    return max(0.0, min(granted, available))
+
+
+def _cpu_quota(cgroup: Path) -> float:
+    """CPUs that the control group grants, infinite if it sets no limit."""
+    quota, _, period = _line(cgroup / "cpu.max").partition(" ")
+    if not quota:
+        quota, period = _line(cgroup / "cpu/cpu.cfs_quota_us"), _line(cgroup / "cpu/cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else math.inf
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
