@@ -47,9 +47,14 @@ class Paths:
         return self.base / "output" / "failure"
 
     @property
+    def output(self) -> Path:
+        """All of it becomes output.tar.gz."""
+        return self.base / "output" / "data"
+
+    @property
     def metrics(self) -> Path:
-        """The metrics as JSON Lines; `output/data` becomes output.tar.gz."""
-        return self.base / "output" / "data" / "metrics.jsonl"
+        """The metrics as JSON Lines."""
+        return self.output / "metrics.jsonl"
 
     @property
     def checkpoints(self) -> Path:
@@ -114,7 +119,7 @@ class Job:
 
     channels: those the user gave, by name
     stopped:  true once the platform has asked the job to end (SIGTERM)
-    scratch:  where a temporary folder for large files can be made: /opt/ml, which is on the large volume
+    paths:    the job's folders; one for large temporary files can be made in `base`, on the large volume
     checkpoints: the folder for what a restarted job can go on from, None if nobody asked for any
     """
 
@@ -122,7 +127,7 @@ class Job:
     cluster: Cluster
     report: Report
     stopped: Callable[[], bool]
-    scratch: Path = Path(gettempdir())
+    paths: Paths = Paths(Path(gettempdir()))
     checkpoints: Path | None = None
 
 

@@ -63,13 +63,13 @@ def run(environment: Environment, stop: threading.Event, started: float) -> None
     config = JobConfig.read(paths)
     hyperparameters = _configure(algorithm, config)
     _check(algorithm, config)
-    paths.metrics.parent.mkdir(parents=True, exist_ok=True)
+    paths.output.mkdir(parents=True, exist_ok=True)
     report = Report(config.current_host, algorithm.dimension, paths.metrics)
     channels = _channels(algorithm, config, report, stop)
     log.info("Number of GPUs being used: 0")
     setup = time.perf_counter() - started
     with connect(config.hosts, config.current_host, environment.cluster_port, stopped=stop.is_set) as cluster:
-        job = Job(channels, cluster, report, stop.is_set, paths.base, config.checkpoints)
+        job = Job(channels, cluster, report, stop.is_set, paths, config.checkpoints)
         _require_data(job)
         model = algorithm.fit(job, hyperparameters)
         _score(algorithm, job, hyperparameters, model)

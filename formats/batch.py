@@ -69,12 +69,16 @@ class Batch:
 
     def rows(self, start: int, stop: int) -> Batch:
         """Rows start..stop-1; dense features are a view."""
+        return self.take(slice(start, stop))
+
+    def take(self, chosen: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Batch:
+        """The rows of a slice, where a mask (n,) is true, or of these numbers, in their order."""
         return Batch(
-            self.features[start:stop],
-            None if self.labels is None else self.labels[start:stop],
-            None if self.weights is None else self.weights[start:stop],
-            None if self.groups is None else self.groups[start:stop],
-            None if self.ids is None else self.ids[start:stop],
+            self.features[chosen],
+            None if self.labels is None else self.labels[chosen],
+            None if self.weights is None else self.weights[chosen],
+            None if self.groups is None else self.groups[chosen],
+            None if self.ids is None else np.array(self.ids, object)[chosen].tolist(),
         )
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from algorithms.algorithm import LIBSVM
 from algorithms.channel import Channel, Check
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
@@ -29,9 +28,9 @@ class Rows:
     room, size: bytes. count: number of rows. indices: the smallest and the greatest of LibSVM rows, None without any.
     """
 
-    def __init__(self, channel: Channel, room: float, scratch: Path) -> None:
-        self.name = channel.name
-        self.of_libsvm = channel.media_type == LIBSVM
+    def __init__(self, name: str, of_libsvm: bool, room: float, scratch: Path) -> None:
+        self.name = name
+        self.of_libsvm = of_libsvm
         self.count = 0
         self.width = 0  # of rows that say it; LibSVM rows do not
         self.indices: tuple[int, int] | None = None
@@ -134,13 +133,8 @@ def _share(batch: Batch, cluster: Cluster) -> Batch:
     """Every `size`-th row; all rows of a query stay together."""
     if cluster.size == 1:
         return batch
-    mine = np.arange(len(batch)) % cluster.size == cluster.rank
-    if batch.groups is not None:
-        mine = batch.groups % cluster.size == cluster.rank
-    labels, weights, groups = (
-        None if each is None else each[mine] for each in (batch.labels, batch.weights, batch.groups)
-    )
-    return Batch(batch.features[mine], labels, weights, groups)
+    owners = np.arange(len(batch)) if batch.groups is None else batch.groups
+    return batch.take(owners % cluster.size == cluster.rank)
 
 
 @dataclass(frozen=True, slots=True)

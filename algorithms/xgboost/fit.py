@@ -1,36 +1,32 @@
-"""Training: the rounds of boosting, their metrics, early stopping and checkpoints."""
+"""Training: reads the channels, boosts, and gives the model."""
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
-import xgboost
 
-from algorithms.cluster import Cluster
+from algorithms.algorithm import LIBSVM
 from algorithms.errors import UserError
-from algorithms.job import Job, NothingLearned
+from algorithms.job import Job
 from algorithms.machine import free_memory
 from algorithms.report import log
-from algorithms.xgboost.checkpoint import SETTINGS, Checkpoints, resume
+from algorithms.xgboost.boosting import Boosting
 from algorithms.xgboost.checks import RowCheck
 from algorithms.xgboost.constraints import check_width, tree_method
-from algorithms.xgboost.data import Layout, Rows, agree, read
-from algorithms.xgboost.early_stopping import EarlyStopping
+from algorithms.xgboost.cross_validation import cross_validate
+from algorithms.xgboost.data import Rows, agree, read
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.labels import label_rules
-from algorithms.xgboost.matrices import IN_MEMORY, matrices, may_be_filed
-from algorithms.xgboost.metrics import OwnMetrics
+from algorithms.xgboost.matrices import IN_MEMORY, may_be_filed
 from algorithms.xgboost.model import XGBoostModel
-from algorithms.xgboost.parameters import library_parameters, split_metrics, watched_metric
+from algorithms.xgboost.parameters import library_parameters
 from formats import Expected
 
 CHANNELS = ("train", "validation")
-_OTHER_METHOD = {"hist": "approx", "approx": "hist", "exact": "hist"}
 
 
 def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
@@ -38,7 +34,8 @@ def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
     parameters, notes = library_parameters(hyperparameters)
     for note in notes:
         log.info(note)
-    if hyperparameters.early_stopping_rounds and "validation" not in job.channels:
+    _check(job, hyperparameters)
+    if hyperparameters.early_stopping_rounds and not hyperparameters.kfold and "validation" not in job.channels:
         log.warning(
             "early_stopping_rounds is %d, but there is no channel 'validation' to watch: all %d rounds are run.",
             hyperparameters.early_stopping_rounds,
@@ -48,15 +45,37 @@ def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
         tables = gather(job, hyperparameters, parameters, stack)
         layout = agree(job.cluster, tables)
         check_width(hyperparameters, layout.width)
-        boosting = Boosting(job, hyperparameters, parameters, [rows.name for rows in tables])
         with _heard():
-            booster = job.cluster.run(lambda: boosting.run(tables, layout))
+            if hyperparameters.kfold:
+                boosters = cross_validate(job, hyperparameters, parameters, tables, layout)
+            else:
+                boosting = Boosting(job, hyperparameters, parameters, [rows.name for rows in tables])
+                boosters = [job.cluster.run(lambda: boosting.run(tables, layout))]
     if any(rows.of_libsvm for rows in tables):
-        booster.set_attr(first_index=str(layout.first_index))
+        for booster in boosters:
+            booster.set_attr(first_index=str(layout.first_index))
     train = job.channels["train"]
     if train.sample is not None:
         train.sample = layout.applied(train.sample, tables[0].of_libsvm)
-    return XGBoostModel((booster,))
+    return XGBoostModel(tuple(boosters))
+
+
+def _check(job: Job, hyperparameters: XGBoostHyperparameters) -> None:
+    """Raises UserError for what this job cannot do."""
+    if hyperparameters.process_type == "update":
+        raise UserError(
+            "hyperparameter 'process_type' must be default, got 'update': that changes the trees of a model, and a job "
+            "begins without one."
+        )
+    for name, value, needs_one in (
+        ("_kfold", hyperparameters.kfold, hyperparameters.kfold is not None),
+        ("tree_method", "exact", tree_method(hyperparameters) == "exact"),
+    ):
+        if needs_one and job.cluster.size > 1:
+            raise UserError(
+                f"hyperparameter '{name}' must not be {value} on several hosts, the job has {job.cluster.size}. "
+                "Please train on one."
+            )
 
 
 def gather(
@@ -68,7 +87,7 @@ def gather(
     rules = label_rules(hyperparameters)
     tables: list[Rows] = []
     for channel in (job.channels[name] for name in CHANNELS if name in job.channels):
-        rows = Rows(channel, room, job.scratch)
+        rows = Rows(channel.name, channel.media_type == LIBSVM, room, job.paths.base)
         stack.callback(rows.close)
         check = RowCheck(channel.media_type, rules, max((table.width for table in tables), default=0))
         read(job, channel, rows, expected, check)
@@ -76,105 +95,6 @@ def gather(
         room -= rows.size
         tables.append(rows)
     return tables
-
-
-class Boosting:
-    """One run of the rounds of boosting, on all hosts in step."""
-
-    def __init__(
-        self, job: Job, hyperparameters: XGBoostHyperparameters, parameters: Mapping[str, Any], channels: list[str]
-    ) -> None:
-        self._job = job
-        self._cluster: Cluster = job.cluster
-        self._hyperparameters = hyperparameters
-        self._parameters = dict(parameters)
-        self._channels = channels
-        _, own = split_metrics(hyperparameters)
-        self._own = OwnMetrics(tuple(own), hyperparameters.objective, hyperparameters.num_class or 2)
-        self._checkpoints: Checkpoints | None = None
-        if job.checkpoints is not None:
-            self._checkpoints = Checkpoints(job.checkpoints, hyperparameters.values())
-            self._parameters["seed_per_iteration"] = True  # or a resumed job would draw other random numbers
-
-    def run(self, tables: list[Rows], layout: Layout) -> xgboost.Booster:
-        """The trained booster, after its best round if training stops early. Raises NothingLearned without a round."""
-        matrices_ = matrices(self._cluster, tables, layout, self._parameters)
-        start, content = resume(self._cluster, self._checkpoints) if self._checkpoints else (0, None)
-        booster = self._booster(matrices_, content)
-        if content is not None and booster.num_features() != layout.width:
-            raise UserError(
-                f"the checkpoint is of a model of {booster.num_features()} features, the rows have {layout.width}. "
-                "Please give this job a checkpoint folder of its own, or the same data."
-            )
-        stopping = self._early_stopping(booster)
-        began, finished, rounds = time.perf_counter(), start, self._hyperparameters.num_round
-        for number in range(start, rounds):
-            if self._cluster.total(self._job.stopped()):
-                break
-            self._update(booster, matrices_[0], number)
-            finished = number + 1
-            values = self._evaluate(booster, matrices_, number)
-            if self._cluster.is_leader:
-                self._job.report.round(number, values)
-                if 10 * finished // rounds > 10 * number // rounds:
-                    self._job.report.progress(finished, rounds)
-            if stopping is not None and stopping.update(number, values, booster):
-                log.info("Early stop condition met: round %d was the best. Stopping training.", stopping.best_round)
-                break
-            if self._checkpoints and self._cluster.is_leader:
-                self._checkpoints.save(booster, number)
-        self._job.report.throughput((finished - start) * tables[0].count, time.perf_counter() - began)
-        if not finished:
-            raise NothingLearned
-        if stopping is not None and stopping.best_round + 1 < finished:
-            booster = self._cut(booster, matrices_, stopping)
-        return booster
-
-    def _booster(self, matrices_: list[Any], content: bytes | None = None) -> xgboost.Booster:
-        model = None if content is None else bytearray(content)
-        booster = xgboost.Booster(self._parameters, matrices_, model_file=model)
-        booster.set_attr(**{SETTINGS: None})  # a checkpoint's alone
-        return booster
-
-    def _update(self, booster: xgboost.Booster, train: Any, number: int) -> None:
-        """One round. Where a job may be resumed, no random state lives longer: a tree updater is made anew for each.
-
-        That is what a change of the tree method does, once the booster looks at it.
-        """
-        if self._checkpoints and "updater" not in self._parameters and self._parameters.get("booster") != "gblinear":
-            method = tree_method(self._hyperparameters)
-            for each in (_OTHER_METHOD[method], method):
-                booster.set_param({"tree_method": each})
-                booster.num_features()
-        booster.update(train, number)
-
-    def _evaluate(self, booster: xgboost.Booster, matrices_: list[Any], number: int) -> dict[str, float]:
-        """The metrics of all channels by `channel-metric`, over all hosts."""
-        watched = list(zip(matrices_, self._channels, strict=True))
-        text = booster.eval_set(watched, number)
-        values = {name: float(value) for name, _, value in (each.rpartition(":") for each in text.split("\t")[1:])}
-        if self._own.names:
-            for matrix, channel in watched:
-                predictions = booster.predict(matrix)
-                sums = self._cluster.all_reduce(self._own.sums(predictions, matrix.get_label()))
-                values |= {f"{channel}-{name}": value for name, value in self._own.values(sums).items()}
-        return values
-
-    def _early_stopping(self, booster: xgboost.Booster) -> EarlyStopping | None:
-        patience = self._hyperparameters.early_stopping_rounds
-        if patience is None or "validation" not in self._channels:
-            return None
-        return EarlyStopping(patience, watched_metric(self._hyperparameters), booster)
-
-    def _cut(self, booster: xgboost.Booster, matrices_: list[Any], stopping: EarlyStopping) -> xgboost.Booster:
-        """The booster after its best round. Weights of a linear one cannot be taken back: they are learned again."""
-        if self._parameters.get("booster") != "gblinear":
-            return stopping.cut(booster)
-        best = self._booster(matrices_)
-        for number in range(stopping.best_round + 1):
-            best.update(matrices_[0], number)
-        best.set_attr(**booster.attributes())
-        return best
 
 
 @contextmanager

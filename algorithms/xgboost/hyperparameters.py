@@ -232,7 +232,7 @@ class XGBoostHyperparameters(Hyperparameters):
         None, description="The steps that build a tree, where tree_method does not say it; shotgun for gblinear."
     )
     process_type: Literal["default", "update"] = hyperparameter(
-        "default", description="update changes the trees of the model in the checkpoint and adds none."
+        "default", description="update would change the trees of a model; a job begins without one, so it is refused."
     )
     refresh_leaf: Flag | None = hyperparameter(
         None, description="Whether the updater refresh changes leaves (1, the default) or only statistics."

@@ -115,6 +115,4 @@ def _together(batch: Batch) -> Batch:
     groups = batch.groups
     if groups is None or (np.diff(groups) >= 0).all():
         return batch
-    order = np.argsort(groups, kind="stable")
-    labels, weights = (None if each is None else each[order] for each in (batch.labels, batch.weights))
-    return Batch(batch.features[order], labels, weights, groups[order])
+    return batch.take(np.argsort(groups, kind="stable"))

@@ -185,3 +185,13 @@ def test_labels_must_be_finite() -> None:
 @pytest.mark.parametrize("features", [np.empty((0, 3), np.float32), sparse.csr_array((2, 3), dtype=np.float32)])
 def test_nothing_is_finite(features: object) -> None:
     require_finite(Batch(features))
+
+
+@pytest.mark.parametrize("chosen", [slice(2, 5), np.arange(10) % 3 == 0, np.array([7, 0, 0])])
+def test_take(chosen: slice | np.ndarray) -> None:
+    taken, places = numbered(0, 10).take(chosen), np.arange(10)[chosen]
+    assert taken.features[:, 0].tolist() == places.tolist()
+    assert taken.labels.tolist() == places.tolist()
+    assert taken.weights.tolist() == (places / 2).tolist()
+    assert taken.groups.tolist() == (places // 3).tolist()
+    assert taken.ids == list(map(str, places))

@@ -329,7 +329,7 @@ def rows_of(tmp_path: Path) -> Iterator[Callable[[bytes, str, float], Rows]]:
         (data / "train" / "data").write_bytes(content)
         report = Report("algo-1", "XGBoost", None)
         channel = Channel(ChannelConfig("train"), data, content_type, report, lambda: False, allows_missing=True)
-        made.append(Rows(channel, room, data))
+        made.append(Rows("train", content_type == "text/libsvm", room, data))
         job = Job({"train": channel}, Cluster(), report, lambda: False)
         read(job, channel, made[-1], Expected(None, 1), RowCheck(channel.media_type, [], 0))
         return made[-1]
