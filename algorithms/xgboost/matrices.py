@@ -11,12 +11,14 @@ from scipy import sparse
 
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
+from algorithms.machine import free_memory
 from algorithms.xgboost.data import Layout, Rows
 from formats import Batch
 from formats.batch import concatenate
 
 MAX_BIN = 256  # the library's default
 IN_MEMORY = 0.5  # share of the free memory that rows may take: quantiles, gradients and histograms take less than them
+COPIES = 4  # of the rows' memory that a DMatrix takes while it is made of them
 
 
 def may_be_filed(parameters: Mapping[str, Any]) -> bool:
@@ -27,12 +29,14 @@ def may_be_filed(parameters: Mapping[str, Any]) -> bool:
 def matrices(cluster: Cluster, tables: list[Rows], layout: Layout, parameters: Mapping[str, Any]) -> list[Any]:
     """A matrix for each channel, the training channel first; all hosts call this, connected to each other.
 
-    `hist` learns from quantiles, which take a quarter of the rows' memory and can be computed batch by batch; the trees
-    are those of an `xgboost.DMatrix`, bit for bit. Raises UserError if rows in files must be in memory.
+    All kinds give the same trees, bit for bit, so memory decides. A DMatrix takes 8 bytes a value, and is made of all
+    rows at once. Quantiles take one, and are computed batch by batch, which takes longer. Quantiles in files take
+    none. Raises UserError if rows in files must be in memory.
     """
-    of_quantiles = may_be_filed(parameters) and parameters.get("tree_method") != "approx"
+    binned = may_be_filed(parameters) and parameters.get("tree_method") != "approx"
     grouped = cluster.total(any(rows.grouped for rows in tables)) > 0
     filed = cluster.total(any(rows.filed for rows in tables)) > 0
+    scarce = cluster.total(COPIES * sum(rows.size for rows in tables) > free_memory()) > 0
     if grouped and filed:
         raise UserError(
             "the rows exceed the memory of the machine, and rows of queries (qid) must be in it. Please use a larger "
@@ -42,20 +46,21 @@ def matrices(cluster: Cluster, tables: list[Rows], layout: Layout, parameters: M
     made: list[Any] = []
     for rows in tables:
         settings: dict[str, Any] = {"nthread": parameters.get("nthread")}
-        if of_quantiles:
-            settings |= {"max_bin": parameters.get("max_bin", MAX_BIN), "ref": made[0] if made else None}
+        bins = {"max_bin": parameters.get("max_bin", MAX_BIN), "ref": made[0] if made else None}
         if filed:
-            kind = xgboost.ExtMemQuantileDMatrix if of_quantiles else xgboost.DMatrix
-            cache = str(rows.folder() / "page")
-            made.append(kind(_Pages(layout, rows, objective, cache), **settings))
-        elif of_quantiles and not grouped:
-            made.append(xgboost.QuantileDMatrix(_Pages(layout, rows, objective), **settings))
+            pages = _Pages(layout, rows, objective, str(rows.folder() / "page"))
+            made.append(
+                xgboost.ExtMemQuantileDMatrix(pages, **settings, **bins)
+                if binned
+                else xgboost.DMatrix(pages, **settings)
+            )
+            continue
+        if binned and scarce and not grouped:
+            made.append(xgboost.QuantileDMatrix(_Pages(layout, rows, objective), **settings, **bins))
         else:
             batch = _together(concatenate(list(layout.batches(rows))))
-            kind = xgboost.QuantileDMatrix if of_quantiles else xgboost.DMatrix
-            made.append(kind(_table(batch), **_fields(batch, objective), **settings))
-        if not filed:
-            rows.release()
+            made.append(xgboost.DMatrix(_table(batch), **_fields(batch, objective), **settings))
+        rows.release()
     return made
 
 

@@ -15,15 +15,14 @@ import xgboost
 from scipy import sparse
 
 from algorithms.errors import UserError
-from algorithms.xgboost import pickled, structure, ubjson
+from algorithms.xgboost import binary, pickled, structure, ubjson, upgrade
 from formats import Batch, Columns, FormatError
+from formats._finite import first_not_finite
 from formats.batch import Dense
 
 FILE = "xgboost-model"
 VOTED = ("binary:hinge", "multi:softmax")  # objectives whose answers are classes: an average of them means nothing
 _OTHERS = ("manifest.json",)
-# The old binary format begins with 136 bytes of parameters, after b"binf" or not, and the objective's name.
-_BINARY = re.compile(rb"(binf)?.{136}.\0{7}[a-z]+:", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ class XGBoostModel:
     def predict(self, batch: Batch) -> Columns:
         """`score`: (n,) or, for `multi:softprob` and several targets, (n, m), float32, as `Booster.predict` answers.
 
-        NaN is missing, and so is what a sparse row does not hold; a zero that it holds is a zero.
+        NaN is missing, and so is what a sparse row does not hold; a zero that it holds is a zero. Raises UserError for
+        a row whose score is infinite or not a number.
         """
         if not len(batch):
             outputs = 0 if self.objective in VOTED else self.classes
@@ -74,10 +74,17 @@ class XGBoostModel:
         if not isinstance(features, np.ndarray):  # the library refuses csr_array; the arrays are shared, not copied
             features = sparse.csr_matrix((features.data, features.indices, features.indptr), features.shape)
         answers = [self._scores(*each, features) for each in zip(self.boosters, self._plans, strict=True)]
-        if len(answers) == 1:
-            return {"score": answers[0]}
-        together = np.stack(answers)
-        return {"score": _most_voted(together) if self.objective in VOTED else together.mean(axis=0)}
+        score = answers[0]
+        if len(answers) > 1:
+            together = np.stack(answers)
+            score = _most_voted(together) if self.objective in VOTED else together.mean(axis=0)
+        numbers = score.reshape(-1)
+        if (at := first_not_finite(numbers.view(np.uint32))) >= 0:
+            raise UserError(
+                f"the score of row {at * len(score) // len(numbers) + 1} is {numbers[at]}: the model has no finite "
+                "answer to it. Please look for extreme values in it, and in the labels that the model was trained with."
+            )
+        return {"score": score}
 
     def _scores(self, booster: xgboost.Booster, plan: _Plan, features: Dense | sparse.csr_matrix) -> Dense:
         if plan.in_place:
@@ -96,7 +103,7 @@ class XGBoostModel:
 
     @classmethod
     def load(cls, directory: Path) -> XGBoostModel:
-        """Reads `xgboost-model`, ours or the hosted service's: UBJSON, JSON or a pickled Booster.
+        """Reads `xgboost-model`, ours or the hosted service's: UBJSON, JSON, the old binary format, a pickled Booster.
 
         Without one every file is taken for a model; several are an ensemble, in the order of their names. Raises
         UserError.
@@ -104,6 +111,8 @@ class XGBoostModel:
         paths = _model_files(directory)
         model = cls(tuple(_booster(path) for path in paths))
         for path, booster in zip(paths, model.boosters, strict=True):
+            if (found := booster.attr("first_index")) not in (None, "0", "1"):
+                raise UserError(f"{path} is damaged: its attribute first_index must be 0 or 1, got '{found}'")
             one = cls((booster,))
             if (one.objective, one.classes, one.width) != (model.objective, model.classes, model.width):
                 raise UserError(
@@ -127,10 +136,20 @@ class _Plan:
 
     @classmethod
     def of(cls, booster: xgboost.Booster) -> _Plan:
-        kind = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
-        best = int(booster.attr("best_iteration") or -1)
-        cut = kind != "gblinear" and 0 <= best < booster.num_boosted_rounds() - 1
-        return cls(kind == "gbtree", (0, best + 1) if cut else (0, 0))
+        found = json.loads(booster.save_config())["learner"]["gradient_booster"]
+        kind = found["name"]
+        best = _attribute(booster, upgrade.BEST, -1) + 1
+        # XGBoost before 1.6 did not save how many trees make a round, and the library takes each for a round
+        if kind != "gblinear" and found.get("gbtree", found)["gbtree_model_param"]["num_parallel_tree"] == "1":
+            best = _attribute(booster, upgrade.LIMIT, best)
+        cut = kind != "gblinear" and 0 < best < booster.num_boosted_rounds()
+        return cls(kind == "gbtree", (0, best) if cut else (0, 0))
+
+
+def _attribute(booster: xgboost.Booster, name: str, default: int) -> int:
+    """A number that training left in the model."""
+    text = booster.attr(name) or ""
+    return int(text) if text.isdecimal() else default
 
 
 def _most_voted(answers: Dense) -> Dense:
@@ -154,15 +173,17 @@ def _model_files(directory: Path) -> list[Path]:
 def _booster(path: Path) -> xgboost.Booster:
     """The booster in a file. Raises UserError if there is none that the library can read."""
     content = path.read_bytes()
+    trees = None
     try:
         if pickled.is_pickle(content):
-            content = pickled.read(content)
-        if _BINARY.match(content):
-            raise FormatError(
-                "it is in the binary format of XGBoost before 2.1. Please convert it with XGBoost 1.7: "
-                "`booster.load_model(path)`, then `booster.save_model('xgboost-model.ubj')`"
-            )
-        structure.check(_document(content))
+            found = pickled.read(content)
+            content, trees = found.model, found.trees
+        if binary.is_binary(content):
+            content = binary.to_ubjson(content)
+        document = _document(content)
+        structure.check(document)
+        if upgrade.mend(document):
+            content = json.dumps(document).encode()
         # One thread, also to read the trees: a team of threads started before the server forks does not live on in its
         # workers, which are the parallelism. Silent: the library warns of models older than 1.6, which are welcome.
         with xgboost.config_context(nthread=1, verbosity=0):
@@ -170,8 +191,11 @@ def _booster(path: Path) -> xgboost.Booster:
             booster.load_model(bytearray(content))
             booster.set_param({"nthread": 1})
             booster.save_config()  # configured here, not by the first request
+            booster.num_boosted_rounds()  # which fails for old models of no trees
+            if trees:
+                booster.set_attr(**{upgrade.LIMIT: str(trees)})
     except (FormatError, xgboost.core.XGBoostError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as an XGBoost model: {_first_line(error)}") from None
+        raise UserError(f"{path} cannot be read as an XGBoost model: {first_line(error)}") from None
     return booster
 
 
@@ -180,14 +204,14 @@ def _document(content: bytes) -> Any:
     if content[:2] == b"{L":
         return ubjson.parse(content)
     if not content.startswith(b"{"):
-        raise FormatError("it must be UBJSON, JSON or a pickled Booster")
+        raise FormatError("it must be UBJSON, JSON, the old binary format or a pickled Booster")
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"not valid JSON: {error}") from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What the library says, without the time, its source file and its stack."""
     if isinstance(error, UnicodeDecodeError):  # of a message that quotes bytes of the model
         return "its content is damaged"

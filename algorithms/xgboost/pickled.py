@@ -10,6 +10,7 @@ import io
 import json
 import pickle
 import pickletools
+from dataclasses import dataclass
 from typing import Any
 
 from formats import FormatError
@@ -32,13 +33,25 @@ _BROKEN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Pickled:
+    """What a pickled Booster holds.
+
+    model: as `save_model` of its version wrote it: UBJSON, JSON or the old binary format
+    trees: `best_ntree_limit`, how many trees of each class the hosted container answered with; None means all
+    """
+
+    model: bytes
+    trees: int | None
+
+
 def is_pickle(content: bytes) -> bool:
     """Whether a file may be a pickle: protocol 2 and later say so, of protocol 0 it is how a Booster begins."""
     return (content[:1] == b"\x80" and content[1:2] in (b"\2", b"\3", b"\4", b"\5")) or content[:2] in (b"cc", b"cx")
 
 
-def read(content: bytes) -> bytes:
-    """The model in a pickled Booster, as `save_model` of its version wrote it: UBJSON, JSON or the old binary format.
+def read(content: bytes) -> Pickled:
+    """What is in a pickled Booster.
 
     Raises FormatError for anything else, before it has done any harm.
     """
@@ -57,7 +70,8 @@ def read(content: bytes) -> bytes:
     snapshot = found.state.get("handle")
     if not isinstance(snapshot, bytes | bytearray):
         raise FormatError(f"the pickled Booster holds no model: its handle is {_kind(snapshot)}. {_ADVICE}")
-    return _model(bytes(snapshot))
+    trees = found.state.get("best_ntree_limit")
+    return Pickled(_model(bytes(snapshot)), trees if isinstance(trees, int) and trees > 0 else None)
 
 
 def _model(snapshot: bytes) -> bytes:

@@ -65,6 +65,9 @@ def _check_names(learner: dict[str, Any], width: int) -> None:
 def _check_trees(model: dict[str, Any], width: int, groups: int) -> None:
     trees = model["trees"]
     _require(len(trees) == _whole(model["gbtree_model_param"]["num_trees"], 0), "num_trees")
+    # the library reserves memory for all classes and targets that it is told of; a tree of vectors has all of them
+    vectors = any(_whole(tree["tree_param"].get("size_leaf_vector", "0"), 0) > 1 for tree in trees)
+    _require(vectors or groups <= max(1, len(trees)), "number of classes or targets")
     group = _integers(model["tree_info"], 0, groups - 1)
     _require(len(group) == len(trees), "tree_info")
     if "iteration_indptr" in model:
@@ -97,6 +100,9 @@ def _check_tree(tree: dict[str, Any], width: int, groups: int) -> None:
     children = np.concatenate([left[inner], right[inner]])
     _require(bool((children > 0).all() and len(np.unique(children)) == len(children)), "children")
     _require(bool((parents[left[inner]] == inner).all() and (parents[right[inner]] == inner).all()), "parents")
+    _require(
+        bool(((parents[1:] >= 0) & (parents[1:] < nodes)).all()), "parents"
+    )  # of deleted nodes too: it follows them
     _require(bool((features[inner] < width).all()), "split_indices")
     _require(len(_numbers(tree["base_weights"])) in (nodes, nodes * size), "base_weights")
     if size > 1:

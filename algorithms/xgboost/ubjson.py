@@ -1,4 +1,4 @@
-"""UBJSON (Universal Binary JSON, draft 12) as XGBoost writes its models, into Python objects.
+"""UBJSON (Universal Binary JSON, draft 12) as XGBoost writes its models, to and from Python objects.
 
 The library itself ends the process on some damaged files, so they are looked at here first.
 """
@@ -16,6 +16,7 @@ _NUMBERS = {
     ord(kind): np.dtype(f">{code}")
     for kind, code in {"i": "i1", "U": "u1", "I": "i2", "l": "i4", "L": "i8", "d": "f4", "D": "f8"}.items()
 }
+_MARKERS = {"u1": b"U", "i4": b"l", "i8": b"L", "f4": b"d"}
 _CONSTANTS = {ord("Z"): None, ord("T"): True, ord("F"): False}
 
 
@@ -34,6 +35,26 @@ def parse(content: bytes) -> Any:
     if scan.at != len(content):
         raise FormatError(f"expected the end of the UBJSON at byte {scan.at + 1}, found {len(content) - scan.at} more")
     return value
+
+
+def dump(value: Any) -> bytes:
+    """UBJSON as XGBoost writes it, of str, int, float, lists of them, dict and ndarray."""
+    match value:
+        case str():
+            content = value.encode()
+            return b"SL" + struct.pack(">q", len(content)) + content
+        case int():
+            return b"L" + struct.pack(">q", value)
+        case float():
+            return b"d" + struct.pack(">f", value)
+        case list():
+            return b"[#L" + struct.pack(">q", len(value)) + b"".join(map(dump, value))
+        case dict():
+            members = (dump(name)[1:] + dump(each) for name, each in value.items())
+            return b"{" + b"".join(members) + b"}"
+    kind = _MARKERS[value.dtype.str[1:]]
+    big_endian = value.astype(value.dtype.newbyteorder(">"))
+    return b"[$" + kind + b"#L" + struct.pack(">q", len(value)) + bytes(big_endian.tobytes())
 
 
 class _Scan:

@@ -346,7 +346,8 @@ def test_rows_beyond_memory_give_the_same_trees(rows_of, monkeypatch, kind: str,
     monkeypatch.setattr("algorithms.xgboost.data.ROWS", 300)  # several pages
     content = csv(table(1000)) if kind == "csv" else libsvm(table(1000))
     dumps = []
-    for room in (np.inf, 10_000):
+    for free, room in ((1e12, np.inf), (0, np.inf), (0, 10_000)):  # a DMatrix, quantiles, quantiles in files
+        monkeypatch.setattr("algorithms.xgboost.matrices.free_memory", lambda free=free: free)
         rows = rows_of(content, f"text/{kind}", room)
         assert rows.filed == (room == 10_000)
         made = matrices(Cluster(), [rows], agree(Cluster(), [rows]), parameters)
@@ -354,7 +355,7 @@ def test_rows_beyond_memory_give_the_same_trees(rows_of, monkeypatch, kind: str,
         for i in range(4):
             booster.update(made[0], i)
         dumps.append(trees_of(booster))
-    assert dumps[0] == dumps[1]
+    assert dumps[0] == dumps[1] == dumps[2]
 
 
 def test_what_must_be_in_memory_says_so(rows_of) -> None:

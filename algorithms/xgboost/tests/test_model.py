@@ -23,7 +23,6 @@ from formats import Batch
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 EXPECTED = json.loads((ARTIFACTS / "expected.json").read_text())
-UNREADABLE = ["0.90-python2.pkl", "0.90.pkl", "1.0.2.pkl", "1.2.1.pkl", "0.90.model", "1.7.6.model"]
 
 
 def rows(n: int = 200, d: int = 4, seed: int = 0) -> np.ndarray:
@@ -167,7 +166,7 @@ def test_save_writes_the_same_bytes_each_time(tmp_path: Path) -> None:
     assert first.startswith(b"{L\0\0\0\0\0\0\0\7learner")  # UBJSON
 
 
-@pytest.mark.parametrize("file", [name for name in EXPECTED if name not in UNREADABLE])
+@pytest.mark.parametrize("file", EXPECTED)
 @pytest.mark.parametrize("named", ["xgboost-model", "churn.bin"])
 def test_files_of_other_versions(file: str, named: str, tmp_path: Path) -> None:
     shutil.copy(ARTIFACTS / file, tmp_path / named)
@@ -181,13 +180,57 @@ def test_files_of_other_versions(file: str, named: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict(Batch(X))["score"], EXPECTED[file]["predictions"], rtol=3e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("file", UNREADABLE)
-def test_the_old_binary_format_is_explained(file: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["0.90-early.pkl", "1.2.1.pkl", "1.2.1-logitraw.json", "1.3.3-logitraw.model"])
+def test_an_older_model_answers_the_same_once_saved(file: str, tmp_path: Path) -> None:
     shutil.copy(ARTIFACTS / file, tmp_path / "xgboost-model")
-    with pytest.raises(UserError) as refused:
-        XGBoostModel.load(tmp_path)
-    assert str(refused.value).startswith(f"{tmp_path}/xgboost-model cannot be read as an XGBoost model: it is in the ")
-    assert "convert it with XGBoost 1.7" in str(refused.value)
+    model = XGBoostModel.load(tmp_path)
+    X = rows()
+    expected = model.predict(Batch(X))["score"]
+    np.testing.assert_array_equal(reloaded(tmp_path, *model.boosters).predict(Batch(X))["score"], expected)
+
+
+@pytest.mark.parametrize("kind", ["json", "binary"])
+def test_before_1_4_all_trees_answer_without_a_limit(kind: str, tmp_path: Path) -> None:
+    # such a file does not say how many trees make a round, and those versions answered with all of them
+    if kind == "binary":
+        content = (ARTIFACTS / "1.3.3.model").read_bytes()
+        attributes = (1).to_bytes(8, "little") + text("objective")
+        assert attributes in content
+        more = (2).to_bytes(8, "little") + text("best_iteration") + text("0") + text("objective")
+        content = content.replace(attributes, more)
+    else:
+        document = json.loads((ARTIFACTS / "1.3.3.json").read_text())
+        document["learner"]["attributes"] = {"best_iteration": "0"}
+        content = json.dumps(document).encode()
+    (tmp_path / "xgboost-model").write_bytes(content)
+    (booster,) = XGBoostModel.load(tmp_path).boosters
+    rounds = booster.num_boosted_rounds()
+    assert rounds > 1
+    assert booster.attributes() == {"best_iteration": "0", "best_ntree_limit": str(rounds)}
+    X = rows()
+    expected = booster.predict(xgboost.DMatrix(X))
+    np.testing.assert_array_equal(XGBoostModel((booster,)).predict(Batch(X))["score"], expected)
+
+
+def text(value: str) -> bytes:
+    return len(value).to_bytes(8, "little") + value.encode()
+
+
+def test_a_limit_of_trees_is_no_limit_of_rounds_where_rounds_are_known(tmp_path: Path) -> None:
+    booster = train({"num_parallel_tree": 2, "subsample": 0.5}, 6)
+    booster.set_attr(best_iteration="1", best_ntree_limit="4")
+    X = rows(seed=1)
+    best = booster.predict(xgboost.DMatrix(X), iteration_range=(0, 2))
+    np.testing.assert_array_equal(reloaded(tmp_path, booster).predict(Batch(X))["score"], best)
+
+
+@pytest.mark.parametrize("best", ["x", "-1", "99999999999999999999"])
+def test_an_odd_best_iteration_is_no_limit(best: str, tmp_path: Path) -> None:
+    booster = train({})
+    X = rows(seed=1)
+    expected = booster.predict(xgboost.DMatrix(X))
+    booster.set_attr(best_iteration=best)
+    np.testing.assert_array_equal(reloaded(tmp_path, booster).predict(Batch(X))["score"], expected)
 
 
 @pytest.mark.parametrize("kind", ["ubj", "json"])

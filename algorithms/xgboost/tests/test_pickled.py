@@ -31,22 +31,26 @@ def touch(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "beginning"),
+    ("file", "beginning", "trees"),
     [
-        ("0.90-python2.pkl", b"\0\0\0\x80\4\0\0\0"),  # the old binary format: base margin -0, 4 features
-        ("0.90.pkl", b"\0\0\0\x80\4\0\0\0"),
-        ("1.0.2.pkl", b"\0\0\0?\4\0\0\0"),
-        ("1.2.1.pkl", b"binf\0\0\0?\4\0\0\0"),
-        ("1.3.3.pkl", b'{"learner": {'),
-        ("1.7.6.pkl", b"{L\0\0\0\0\0\0\0\7learner{"),
-        ("1.7.6-protocol2.pkl", b"{L\0\0\0\0\0\0\0\7learner{"),
-        ("2.1.4.pkl", b"{L\0\0\0\0\0\0\0\7learner{"),
+        ("0.72.1-pairwise.pkl", b"\x9a\x99\x99>\4\0\0\0", 2),
+        ("0.90-early.pkl", b"\0\0\0?\4\0\0\0", 2),  # one round of two trees
+        ("0.90-python2.pkl", b"\0\0\0\x80\4\0\0\0", 3),  # the old binary format: base margin -0, 4 features
+        ("0.90.pkl", b"\0\0\0\x80\4\0\0\0", 3),
+        ("1.0.2.pkl", b"\0\0\0?\4\0\0\0", 3),
+        ("1.2.1.pkl", b"binf\0\0\0?\4\0\0\0", 3),
+        ("1.3.3.pkl", b'{"learner": {', 3),
+        ("1.7.6.pkl", b"{L\0\0\0\0\0\0\0\7learner{", 3),
+        ("1.7.6-protocol2.pkl", b"{L\0\0\0\0\0\0\0\7learner{", 3),
+        ("2.1.4.pkl", b"{L\0\0\0\0\0\0\0\7learner{", None),
     ],
 )
-def test_real_pickles(file: str, beginning: bytes) -> None:
+def test_real_pickles(file: str, beginning: bytes, trees: int | None) -> None:
     content = (ARTIFACTS / file).read_bytes()
     assert pickled.is_pickle(content)
-    assert pickled.read(content).startswith(beginning)
+    found = pickled.read(content)
+    assert found.model.startswith(beginning)
+    assert found.trees == trees
 
 
 def test_a_pickle_of_the_installed_library() -> None:
@@ -54,8 +58,8 @@ def test_a_pickle_of_the_installed_library() -> None:
     for protocol in range(2, 6):
         content = pickle.dumps(booster, protocol)
         assert pickled.is_pickle(content)
-        assert pickled.read(content) == bytes(booster.save_raw("ubj"))
-        again = xgboost.Booster(model_file=bytearray(pickled.read(content)))
+        assert pickled.read(content) == pickled.Pickled(bytes(booster.save_raw("ubj")), None)
+        again = xgboost.Booster(model_file=bytearray(pickled.read(content).model))
         assert again.save_raw() == booster.save_raw()
 
 
