@@ -4,6 +4,8 @@ DOCKER ?= docker
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ALGORITHMS := $(patsubst algorithms/%/__init__.py,%,$(wildcard algorithms/*/__init__.py))
 ALGORITHM ?= $(firstword $(ALGORITHMS))
+IMAGE = inbuilt-$(subst _,-,$(ALGORITHM))
+TAGS = $(VERSION)$(EXTRAS:%=-%) latest$(EXTRAS:%=-%)
 KERNELS := $(shell find formats algorithms -name '_*.px[dy]')
 BIN := .venv/bin
 export INBUILT_MXNET_PYTHON ?= $(CURDIR)/.venv-mxnet/bin/python
@@ -26,14 +28,17 @@ lint: .venv/.ready ## ruff and mypy --strict
 format: .venv/.ready ## let ruff format the code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-image: ## build inbuilt-ALGORITHM, e.g. make image ALGORITHM=kmeans, and print its size
+image: ## build inbuilt-ALGORITHM and print its size; EXTRAS=parquet adds an extra, to the image and to its tags
 	$(DOCKER) build -f docker/Dockerfile --build-arg ALGORITHM=$(ALGORITHM) --build-arg VERSION=$(VERSION) \
-	  -t inbuilt-$(subst _,-,$(ALGORITHM)):$(VERSION) -t inbuilt-$(subst _,-,$(ALGORITHM)):latest .
-	@$(DOCKER) image inspect -f '{{.Size}}' inbuilt-$(subst _,-,$(ALGORITHM)):$(VERSION) \
-	  | awk '{ printf "inbuilt-$(subst _,-,$(ALGORITHM)):$(VERSION) has %.0f MB\n", $$1 / 1e6 }'
+	  --build-arg EXTRAS=$(EXTRAS) $(addprefix -t $(IMAGE):,$(TAGS)) .
+	@$(DOCKER) image inspect -f '{{.Size}}' $(IMAGE):$(firstword $(TAGS)) \
+	  | awk '{ printf "$(IMAGE):$(firstword $(TAGS)) has %.0f MB\n", $$1 / 1e6 }'
 
-test-images: .venv/.ready .venv-sagemaker/.ready image ## the images in a container engine, driven by the SageMaker Python SDK
-	$(BIN)/python -m pytest tests/images $(ARGS)
+images: ## build the image of every algorithm; they share all large layers
+	for algorithm in $(ALGORITHMS); do $(MAKE) image ALGORITHM=$$algorithm || exit; done
+
+test-images: .venv/.ready .venv-sagemaker/.ready images ## all images in a container engine, driven by the SageMaker Python SDK
+	INBUILT_IMAGE_TAG=$(firstword $(TAGS)) $(BIN)/python -m pytest tests/images $(ARGS)
 
 bench: .venv-bench/.ready ## what is in benchmarks/, beside what a user would pick instead
 	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; .venv-bench/bin/python $$benchmark || exit; done
@@ -68,7 +73,7 @@ clean: ## remove environments and everything built
 .venv-bench/.ready: pyproject.toml setup.py $(KERNELS)
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q --disable-pip-version-check \
-	  -e . pandas pyarrow scikit-learn protobuf 'sagemaker<3'
+	  -e '.[cpu]' pandas pyarrow scikit-learn protobuf 'sagemaker<3'
 	touch $@
 
-.PHONY: help dev demo test lint format image test-images bench clean
+.PHONY: help dev demo test lint format image images test-images bench clean
