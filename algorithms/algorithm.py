@@ -68,7 +68,8 @@ class Algorithm:
     content_types:  of the training channels, the default first
     request_types, response_types: of the server, the default first
     wrapper:        the key around the answers in JSON
-    csv_joined:     a CSV answer of one number a row has all of them on one line, unless one a line is asked for
+    csv_joined:     a CSV answer of one number a row has all of them on one line; in batch transform, or where lines are
+                    asked for, it has one a line, and a newline at its end
     expected:       what requests to a model must look like
     adapted:        the model as the `SAGEMAKER_INFERENCE_...` variables want it; raises UserError for one that makes no
                     sense. None: the algorithm has no such choices

@@ -184,8 +184,10 @@ def _arrow() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        problem = "Parquet needs pyarrow, which is not installed here"
-        raise FormatError(f"{problem}: install inbuilt[parquet], or convert the data to CSV") from None
+        raise FormatError(
+            "Parquet needs pyarrow, which is not installed here: install inbuilt[parquet], build the image with "
+            "EXTRAS=parquet, or convert the data to CSV"
+        ) from None
     return pyarrow
 
 

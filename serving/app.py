@@ -25,7 +25,8 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     algorithm, model = loaded.algorithm, _adapted(loaded, settings)
     default_accept = _default_accept(loaded, settings)
     expected = algorithm.expected(loaded.model)
-    joined = algorithm.csv_joined and not settings.batch and not settings.csv_rows
+    plain = "SAGEMAKER_INFERENCE_OUTPUT" not in settings.inference
+    ended = settings.batch or (plain and settings.csv_rows)
     accepted = {alias for name in algorithm.request_types for alias in formats.find(name).MEDIA_TYPES}
 
     app = Flask("inbuilt")
@@ -61,8 +62,11 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
         require_finite(batch, missing=algorithm.allows_missing)
         columns = model.predict(batch)
         text = formats.find(answer.name).encode(columns, algorithm.wrapper, batch.ids)
-        if joined and answer.name == CSV and len(columns) == 1 and next(iter(columns.values())).ndim == 1:
-            text = text.replace(b"\n", b",")
+        if algorithm.csv_joined and answer.name == CSV:
+            if ended:
+                text += b"\n"
+            elif plain and all(column.ndim == 1 for column in columns.values()):
+                text = text.replace(b"\n", b",")
         return Response(text, content_type=answer.name)
 
     @app.errorhandler(Exception)

@@ -123,7 +123,11 @@ class JobFolder:
                 (config / f"{name}.json").write_text(json.dumps(content))
         self.model.mkdir(exist_ok=True) if not self.model.exists() else None
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SAGEMAKER_", "INBUILT_"))}
-        own = {"SAGEMAKER_BASE_DIR": str(self.base), "INBUILT_ALGORITHM": self.algorithm}
+        own = {
+            "SAGEMAKER_BASE_DIR": str(self.base),
+            "INBUILT_ALGORITHM": self.algorithm,
+            "PYTHONPATH": str(Path(__file__).parent / "as_in_images"),
+        }
         with (self.base / f"{program}.log").open("wb") as log:
             return subprocess.Popen(
                 [*wrapper, str(PROGRAMS / program)],

@@ -65,6 +65,11 @@ class Boosting:
                 f"the checkpoint is of a model of {booster.num_features()} features, the rows have {layout.width}. "
                 "Please give this job a checkpoint folder of its own, or the same data."
             )
+        if start > self._hyperparameters.num_round:
+            raise UserError(
+                f"hyperparameter 'num_round' must be at least {start}, the rounds that the checkpoint has, got "
+                f"{self._hyperparameters.num_round}. Please give this job a checkpoint folder of its own."
+            )
         stopping = self._early_stopping(booster)
         began, finished, rounds = time.perf_counter(), start, self._hyperparameters.num_round
         for number in range(start, rounds):
@@ -86,8 +91,8 @@ class Boosting:
             self._job.report.throughput((finished - start) * tables[0].count, time.perf_counter() - began)
         if not finished:
             raise NothingLearned
-        if stopping is not None and stopping.best_round + 1 < finished:
-            booster = self._cut(booster, matrices_, stopping)
+        if stopping is not None and stopping.best_round is not None and stopping.best_round + 1 < finished:
+            booster = self._cut(booster, matrices_, stopping.best_round + 1)
         return booster
 
     def _booster(self, matrices_: list[Any], content: bytes | None = None) -> xgboost.Booster:
@@ -126,12 +131,13 @@ class Boosting:
             return None
         return EarlyStopping(patience, watched_metric(self._hyperparameters), booster)
 
-    def _cut(self, booster: xgboost.Booster, matrices_: list[Any], stopping: EarlyStopping) -> xgboost.Booster:
-        """The booster after its best round. Weights of a linear one cannot be taken back: they are learned again."""
-        if self._parameters.get("booster") != "gblinear":
-            return stopping.cut(booster)
-        best = self._booster(matrices_)
-        for number in range(stopping.best_round + 1):
-            best.update(matrices_[0], number)
+    def _cut(self, booster: xgboost.Booster, matrices_: list[Any], rounds: int) -> xgboost.Booster:
+        """The booster after so many rounds. Weights of a linear one cannot be taken back: they are learned again."""
+        if self._parameters.get("booster") == "gblinear":
+            best = self._booster(matrices_)
+            for number in range(rounds):
+                best.update(matrices_[0], number)
+        else:
+            best = booster[:rounds]
         best.set_attr(**booster.attributes())
         return best

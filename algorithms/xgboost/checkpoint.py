@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import xgboost
 
 from algorithms.cluster import Cluster
-from algorithms.errors import UserError
+from algorithms.errors import PlatformError, UserError
 from algorithms.report import log
 from algorithms.xgboost.structure import check
 from algorithms.xgboost.ubjson import parse
@@ -39,31 +40,38 @@ class Checkpoints:
         self._due = 0.0
 
     def save(self, booster: xgboost.Booster, number: int) -> None:
-        """Writes the booster after round `number`, unless the last one was written a short while ago."""
+        """Writes the booster after round `number`, unless the last one was written a short while ago.
+
+        Raises PlatformError if the folder cannot be written.
+        """
         started = time.monotonic()
         if started < self._due:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"xgboost-checkpoint.{number}"
-        partial = path.with_name(path.name + PARTIAL)
         booster.set_attr(**{SETTINGS: json.dumps(self._settings, sort_keys=True)})
-        partial.write_bytes(booster.save_raw("ubj"))
+        content = booster.save_raw("ubj")
         booster.set_attr(**{SETTINGS: None})
-        partial.replace(path)
-        for old in self._found()[:-KEPT]:
-            old.unlink(missing_ok=True)
+        with self._used():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"xgboost-checkpoint.{number}"
+            partial = path.with_name(path.name + PARTIAL)
+            partial.write_bytes(content)
+            partial.replace(path)
+            for old in self._found()[:-KEPT]:
+                old.unlink(missing_ok=True)
         ended = time.monotonic()
         self._due = ended + (ended - started) / SHARE
 
     def latest(self) -> tuple[int, bytes] | None:
         """The last round that was finished, and the booster after it.
 
-        A file that cannot be read is passed over, with a warning. Raises UserError for the checkpoint of another job.
+        A file that cannot be read is passed over, with a warning. Raises UserError for the checkpoint of another job,
+        and PlatformError if the folder cannot be read.
         """
-        for partial in self._folder.glob(f"xgboost-checkpoint.*{PARTIAL}"):
-            partial.unlink(missing_ok=True)
-        for path in reversed(self._found()):
-            content = path.read_bytes()
+        with self._used():
+            for partial in self._folder.glob(f"xgboost-checkpoint.*{PARTIAL}"):
+                partial.unlink(missing_ok=True)
+            contents = [(path, path.read_bytes()) for path in reversed(self._found())]
+        for path, content in contents:
             try:
                 check(parse(content))
                 booster = xgboost.Booster(model_file=bytearray(content))
@@ -75,9 +83,20 @@ class Checkpoints:
             return _number(path), content
         return None
 
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise PlatformError(
+                f"cannot use the checkpoint folder {self._folder}: {error.strerror or error}"
+            ) from error
+
     def _found(self) -> list[Path]:
         """The checkpoints in the order of their rounds."""
-        return sorted((path for path in self._folder.glob("*") if _NAME.fullmatch(path.name)), key=_number)
+        return sorted(
+            (path for path in self._folder.glob("*") if _NAME.fullmatch(path.name) and path.is_file()), key=_number
+        )
 
     def _compare(self, path: Path, settings: Mapping[str, Any]) -> None:
         ours = json.loads(json.dumps(self._settings))

@@ -35,6 +35,7 @@ class Rows:
         self.width = 0  # of rows that say it; LibSVM rows do not
         self.indices: tuple[int, int] | None = None
         self.grouped = False
+        self.weight: float | None = None  # of all rows together, None if they have none of their own
         self._room = room
         self._scratch = scratch
         self.size = 0
@@ -52,6 +53,8 @@ class Rows:
             self.indices = min(first, found[0]), max(last, found[1])
         self.count += len(batch)
         self.grouped = self.grouped or batch.groups is not None
+        if batch.weights is not None:
+            self.weight = (self.weight or 0.0) + float(batch.weights.sum(dtype=np.float64))
         self.size += sum(array.nbytes for array in _arrays(batch).values())
         self._batches.append(batch)
         if self.size > self._room:
@@ -73,6 +76,11 @@ class Rows:
     def release(self) -> None:
         """Lets go of the rows in memory, once all that is needed of them was made."""
         self._batches = [each for each in self._batches if isinstance(each, Path)]
+
+    def clear(self) -> None:
+        """Forgets all rows, and what they had, but for their width."""
+        self._batches, self.count, self.size = [], 0, 0
+        self.indices, self.grouped, self.weight = None, False, None
 
     def close(self) -> None:
         """Removes the files."""
@@ -125,8 +133,13 @@ def read(job: Job, channel: Channel, rows: Rows, expected: Expected, check: Chec
             rows.add(_share(batch, cluster) if channel.config.replicated else batch)
     if cluster.total(job.stopped()):
         raise NothingLearned
-    if not cluster.total(rows.count):
+    found = cluster.total(rows.count)
+    if rows.weight == 0:  # the library cannot do with rows that weigh nothing, not even on one of several hosts
+        rows.clear()
+    if not found:
         raise channel.without_data()
+    if not cluster.total(rows.count):
+        raise UserError(f"all rows of channel '{channel.name}' have the weight 0. Please give some a greater one.")
 
 
 def _share(batch: Batch, cluster: Cluster) -> Batch:
@@ -166,12 +179,19 @@ def agree(cluster: Cluster, tables: list[Rows]) -> Layout:
 
     Raises UserError if the rows do not fit together.
     """
-    mine = np.zeros((cluster.size, len(tables), 3), np.int64)
+    mine = np.zeros((cluster.size, len(tables), 6), np.int64)
     for i, rows in enumerate(tables):
         first, last = rows.indices or (-1, -1)
-        mine[cluster.rank, i] = rows.width, first + 1, last + 1
+        mine[cluster.rank, i] = rows.width, first + 1, last + 1, rows.count > 0, rows.grouped, rows.weight is not None
     every = cluster.all_reduce(mine)
     widths, smallest, greatest = every[..., 0], every[..., 1], every[..., 2]
+    hosts = every[..., 3].sum(axis=0)  # that have rows of each channel
+    for what, having in (("a qid", every[..., 4].sum(axis=0)), ("a weight", every[..., 5].sum(axis=0))):
+        for i in np.flatnonzero((having > 0) & (having < hosts)).tolist():
+            raise UserError(
+                f"all rows of channel '{tables[i].name}' must have {what}, or none, found {what} on {having[i]} of "
+                f"{hosts[i]} hosts."
+            )
     counted = smallest > 0
     first_index = int(counted.any() and smallest[counted].min() > 1)
     if counted.any():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import xgboost
 
+from algorithms.report import log
 from algorithms.xgboost.metrics import maximized
 
 _SCORE, _ROUND = "best_score", "best_iteration"  # attributes of the booster, as the library names them
@@ -17,6 +18,7 @@ class EarlyStopping:
 
     patience: rounds without improvement before training stops
     metric:   of the validation channel
+    best_round: None as long as the metric was no number, as auc is where all labels are the same
     """
 
     def __init__(self, patience: int, metric: str, booster: xgboost.Booster) -> None:
@@ -24,7 +26,8 @@ class EarlyStopping:
         self._metric = metric
         self._maximize = maximized(metric)
         self._best = float(booster.attr(_SCORE) or math.nan)
-        self.best_round = int(booster.attr(_ROUND) or 0)
+        found = booster.attr(_ROUND)
+        self.best_round = None if found is None else int(found)
 
     def update(self, number: int, values: Mapping[str, float], booster: xgboost.Booster) -> bool:
         """Takes in the metrics after a round, by `channel-metric`; true if training should stop."""
@@ -33,10 +36,6 @@ class EarlyStopping:
         if better or (math.isnan(best) and not math.isnan(value)):
             self._best, self.best_round = value, number
             booster.set_attr(**{_SCORE: repr(value), _ROUND: str(number)})
-        return number - self.best_round >= self._patience
-
-    def cut(self, booster: xgboost.Booster) -> xgboost.Booster:
-        """The booster of trees as it was after its best round."""
-        best = booster[: self.best_round + 1]
-        best.set_attr(**booster.attributes())
-        return best
+        if self.best_round is None and number == 0:
+            log.warning("validation-%s is not a number: there is no best round to stop at.", self._metric)
+        return self.best_round is not None and number - self.best_round >= self._patience

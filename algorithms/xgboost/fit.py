@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+import xgboost
 
 from algorithms.algorithm import LIBSVM
 from algorithms.errors import UserError
@@ -22,7 +23,7 @@ from algorithms.xgboost.data import Rows, agree, read
 from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.labels import label_rules
 from algorithms.xgboost.matrices import IN_MEMORY, may_be_filed
-from algorithms.xgboost.model import XGBoostModel
+from algorithms.xgboost.model import XGBoostModel, first_line
 from algorithms.xgboost.parameters import library_parameters
 from formats import Expected
 
@@ -44,6 +45,8 @@ def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
     with ExitStack() as stack:
         tables = gather(job, hyperparameters, parameters, stack)
         layout = agree(job.cluster, tables)
+        if hyperparameters.objective.startswith("rank:") and not job.cluster.total(tables[0].grouped):
+            log.warning("No row has a qid: all rows of a host are taken for the answers to one query.")
         check_width(hyperparameters, layout.width)
         with _heard():
             if hyperparameters.kfold:
@@ -99,8 +102,14 @@ def gather(
 
 @contextmanager
 def _heard() -> Iterator[None]:
-    """What the library warns of goes to the log; it has no place where a log line's reader would look otherwise."""
+    """What the library warns of goes to the log, and of what it raises the first line: the rest is its own stack."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *_: log.warning("xgboost: %s", str(message).strip())
-        yield
+        try:
+            yield
+        except xgboost.core.XGBoostError as error:
+            line = first_line(error)
+            if "bad_alloc" in line:
+                raise MemoryError("xgboost could not allocate what the rows and settings need") from error
+            raise xgboost.core.XGBoostError(line) from error

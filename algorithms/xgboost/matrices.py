@@ -22,8 +22,9 @@ COPIES = 4  # of the rows' memory that a DMatrix takes while it is made of them
 
 
 def may_be_filed(parameters: Mapping[str, Any]) -> bool:
-    """Whether rows that exceed memory can be learned from: not where they are sorted whole, or by coordinates."""
-    return parameters.get("booster") != "gblinear" and parameters.get("tree_method", "auto") != "exact"
+    """Whether rows that exceed memory can be learned from: not sorted whole, by coordinates, or by chosen updaters."""
+    method = parameters.get("tree_method", "auto")
+    return parameters.get("booster") != "gblinear" and method != "exact" and "updater" not in parameters
 
 
 def matrices(cluster: Cluster, tables: list[Rows], layout: Layout, parameters: Mapping[str, Any]) -> list[Any]:

@@ -309,14 +309,17 @@ def test_batch_transform_gives_one_record_for_each(algorithm: Algorithm, trained
     with trained.serve(**settings) as server:
         assert json.loads(server.request("/execution-parameters").body)["MaxPayloadInMB"] == 0
         for accept in (CSV, JSONLINES):
-            whole = server.invoke(b"".join(lines), CSV, accept).body + b"\n"
+            # AssembleWith Line puts a newline after each answer; an answer that has one of its own needs none
+            end = b"" if accept == CSV and algorithm.csv_joined else b"\n"
+            whole = server.invoke(b"".join(lines), CSV, accept).body + end
             assert whole.count(b"\n") == len(lines)
+            assert whole.endswith(b"\n")
             for _ in range(5):
                 ends = [0, *sorted(random.integers(0, len(lines), 3)), len(lines)]
                 chunks = [b"".join(lines[a:b]) for a, b in pairwise(ends)]
                 bodies = [server.invoke(chunk, CSV, accept).body for chunk in chunks]
-                # AssembleWith Line puts a newline after each answer; one to an empty share of the input has no record
-                joined = b"".join(body + b"\n" for body, chunk in zip(bodies, chunks, strict=True) if chunk)
+                # the answer to an empty share of the input has no record
+                joined = b"".join(body + end for body, chunk in zip(bodies, chunks, strict=True) if chunk)
                 assert joined == whole
         assert server.invoke(b"", CSV, CSV).status == 200
         blank = refused(server, lines[0] + b"\n" + lines[1], CSV)

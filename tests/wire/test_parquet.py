@@ -387,7 +387,8 @@ def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)
     assert refusal(body, Expected()) == (
-        "Parquet needs pyarrow, which is not installed here: install inbuilt[parquet], or convert the data to CSV"
+        "Parquet needs pyarrow, which is not installed here: install inbuilt[parquet], build the image with "
+        "EXTRAS=parquet, or convert the data to CSV"
     )
 
 

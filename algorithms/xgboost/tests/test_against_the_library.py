@@ -231,8 +231,8 @@ def test_lines_of_csv_answers(train: Train) -> None:
     job = train(CSV, train=cancer().file(CSV, 0), **LOGISTIC, num_round=3)
     scores = [str(score) for score in loaded(job).predict(xgboost.DMatrix(rows))]
     assert application(job)(csv(rows), CSV, CSV).decode() == ",".join(scores)
-    assert application(job, INBUILT_CSV_ROWS="1")(csv(rows), CSV, CSV).decode() == "\n".join(scores)
-    assert application(job, SAGEMAKER_BATCH="true")(csv(rows), CSV, CSV).decode() == "\n".join(scores)
+    assert application(job, INBUILT_CSV_ROWS="1")(csv(rows), CSV, CSV).decode() == "\n".join(scores) + "\n"
+    assert application(job, SAGEMAKER_BATCH="true")(csv(rows), CSV, CSV).decode() == "\n".join(scores) + "\n"
 
 
 def test_a_vector_of_probabilities_is_a_line(train: Train) -> None:
@@ -241,7 +241,7 @@ def test_a_vector_of_probabilities_is_a_line(train: Train) -> None:
     lines = [",".join(map(str, vector)) for vector in loaded(job).predict(xgboost.DMatrix(rows))]
     assert application(job)(csv(rows), CSV, CSV).decode() == "\n".join(lines)
     assert application(job)(csv(rows[:1]), CSV, CSV).decode() == lines[0]
-    assert application(job, SAGEMAKER_BATCH="true")(csv(rows), CSV, CSV).decode() == "\n".join(lines)
+    assert application(job, SAGEMAKER_BATCH="true")(csv(rows), CSV, CSV).decode() == "\n".join(lines) + "\n"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -246,8 +247,103 @@ def test_checkpoints_of_the_platform_and_damaged_ones(train: Make, job_folder: C
         "and 0.1 now. Please give this job a checkpoint folder of its own, or the same hyperparameters."
     )
     job.hyperparameters.pop("eta")
+    job.hyperparameters["num_round"] = "1"
+    assert (job.train().failure or "").startswith(
+        "ClientError: hyperparameter 'num_round' must be at least 5, the rounds"
+    )
+    job.hyperparameters["num_round"] = "9"
+    (folder / "xgboost-checkpoint.8000").mkdir()  # no checkpoint
     job.channel("train", {"data": csv(table(500, d=7))}, "text/csv")
     assert (job.train().failure or "").startswith("ClientError: the checkpoint is of a model of 5 features, the rows")
+
+
+def test_a_checkpoint_folder_that_cannot_be_used(job_folder: Callable[[str], JobFolder]) -> None:
+    job = job_folder("xgboost")
+    (job.base / "kept").write_bytes(b"a file")
+    config = job.base / "input" / "config"
+    config.mkdir(parents=True)
+    (config / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(job.base / "kept")}))
+    job.channel("train", {"data": csv(table(50))}, "text/csv")
+    job.hyperparameters = {"num_round": "2"}
+    ended = job.train()
+    assert ended.exit_code == 3
+    assert ended.failure == f"PlatformError: cannot use the checkpoint folder {job.base / 'kept'}: File exists"
+
+
+def test_a_metric_that_is_no_number_stops_nothing(train: Make) -> None:
+    rows, others = table(100), table(50, 1)
+    rows[:, 0], others[:, 0] = rows[:, 0] > 0, 1
+    job = train(
+        train=csv(rows),
+        validation=csv(others),
+        objective="binary:logistic",
+        eval_metric="auc",
+        num_round=6,
+        early_stopping_rounds=2,
+    )
+    assert booster_of(job).num_boosted_rounds() == 6
+    assert "validation-auc is not a number: there is no best round to stop at." in log_of(job)
+
+
+@pytest.mark.parametrize("updater", ["grow_colmaker", "grow_colmaker,refresh,prune", "grow_quantile_histmaker,refresh"])
+@pytest.mark.parametrize("free", [0, 1e12])
+def test_updaters_get_the_matrix_they_need(rows_of, monkeypatch, updater: str, free: float) -> None:
+    monkeypatch.setattr("algorithms.xgboost.matrices.free_memory", lambda: free)
+    rows = rows_of(csv(table(200)), "text/csv", np.inf)
+    parameters = {"updater": updater}
+    made = matrices(Cluster(), [rows], agree(Cluster(), [rows]), parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the updater was chosen by hand
+        booster = xgboost.Booster(parameters, made)
+        booster.update(made[0], 0)
+    assert booster.num_boosted_rounds() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"process_type": "update", "updater": "refresh"},
+            "ClientError: hyperparameter 'process_type' must be default",
+        ),
+        ({"objective": "reg:tweedie"}, "ClientError: the score of row 1 is "),
+    ],
+)
+def test_jobs_that_cannot_give_a_model(train: Make, settings: dict, sentence: str) -> None:
+    rows = table(50)
+    rows[:, 0] = 0
+    job = train(train=csv(rows), num_round=3, expect=2, **settings)
+    assert (job.base / "output" / "failure").read_text().startswith(sentence)
+    assert job.artifact() == {}
+
+
+def test_too_little_memory(job_folder: Callable[[str], JobFolder]) -> None:
+    job = job_folder("xgboost")
+    job.channel("train", {"data": b"1 0:2\n0 2147483646:3\n"})
+    job.hyperparameters = {"num_round": "2", "nthread": "1"}
+    ended = job.train("sh", "-c", 'ulimit -v 6000000 && exec "$@"', "-")
+    assert ended.exit_code == 3, ended.log
+    assert (ended.failure or "").startswith("PlatformError: the machine has not enough memory: ")
+
+
+def test_queries_on_one_of_two_hosts(job_folder: Callable[[str], JobFolder]) -> None:
+    names, port = ["127.0.0.1", "127.0.0.2"], str(free_port())
+    shares = [b"1 qid:1 0:2\n0 qid:1 0:3\n", b"1 0:2\n0 0:3\n"]
+    jobs = []
+    for name, share in zip(names, shares, strict=True):
+        job = job_folder("xgboost")
+        job.hyperparameters = {"objective": "rank:ndcg", "num_round": "2"}
+        job.resources = {"current_host": name, "hosts": names}
+        job.environment = {"INBUILT_CLUSTER_PORT": port}
+        job.channel("train", {"data": share}, S3DistributionType="ShardedByS3Key")
+        jobs.append(job)
+    processes = [job.start("train") for job in jobs]
+    for job, process in zip(jobs, processes, strict=True):
+        ended = job.finish(process)
+        assert ended.exit_code == 2, ended.log
+        assert ended.failure == (
+            "ClientError: all rows of channel 'train' must have a qid, or none, found a qid on 1 of 2 hosts."
+        )
 
 
 def test_sigterm_saves_the_best_so_far(job_folder: Callable[[str], JobFolder]) -> None:

@@ -183,10 +183,10 @@ def test_csv_answers_of_the_server() -> None:
     cells = [str(score) for score in number.predict(xgboost.DMatrix(X))]
     assert csv(client({}, number)) == ",".join(cells).encode()
     for variable in ("SAGEMAKER_BATCH", "INBUILT_CSV_ROWS"):
-        assert csv(client({variable: "true"}, number)) == "\n".join(cells).encode()
-    assert csv(client({"INBUILT_CSV_ROWS": "1"}, number)) == "\n".join(cells).encode()
+        assert csv(client({variable: "true"}, number)) == "\n".join(cells).encode() + b"\n"
+    assert csv(client({"INBUILT_CSV_ROWS": "1"}, number)) == "\n".join(cells).encode() + b"\n"
     assert csv(client({"INBUILT_CSV_ROWS": "0"}, number)) == ",".join(cells).encode()
-    assert csv(client({OUTPUT: "predicted_score"}, number)) == ",".join(cells).encode()
+    assert csv(client({OUTPUT: "predicted_score"}, number)) == "\n".join(cells).encode()
     assert csv(client({}, number), "application/jsonlines").count(b"\n") == 2
     vectors = [b",".join(str(p).encode() for p in row) for row in trained(0).predict(xgboost.DMatrix(X))]
     assert csv(client({}, trained(0))) == b"\n".join(vectors)
