@@ -29,12 +29,11 @@ def memory_limit(cgroup: Path = CGROUP) -> float:
 def free_memory(cgroup: Path = CGROUP, memory_info: Path = MEMORY_INFO) -> float:
     """Bytes that can be had before something is swapped or killed; infinite if nobody says."""
     used = _line(cgroup / "memory.current") or _line(cgroup / "memory/memory.usage_in_bytes")
-    granted = memory_limit(cgroup) - (int(used) if used.isdigit() else 0)
-    try:
-        fields = dict(line.split(":") for line in memory_info.read_text().splitlines())
-        available = 1024.0 * int(fields["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):
-        available = math.inf
+    # what was read from files counts as used, but is given back when it is wanted
+    kept = _fields(cgroup / "memory.stat") or _fields(cgroup / "memory/memory.stat")
+    cached = kept.get("inactive_file", 0) + kept.get("active_file", 0)
+    granted = memory_limit(cgroup) - (max(0, int(used) - cached) if used.isdigit() else 0)
+    available = 1024 * _fields(memory_info).get("MemAvailable", math.inf)
     return max(0.0, min(granted, available))
 
 
@@ -51,3 +50,12 @@ def _line(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
+
+
+def _fields(path: Path) -> dict[str, float]:
+    """The numbers of lines such as `MemAvailable:  1024 kB` or `active_file 4096`, by name."""
+    try:
+        lines = [line.replace(":", " ").split() for line in path.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {words[0]: float(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}

@@ -8,6 +8,7 @@ import pytest
 from algorithms.environment import Environment
 from algorithms.errors import UserError
 from algorithms.job import ChannelConfig, JobConfig, Paths
+from algorithms.machine import free_memory
 from serving.settings import Settings, workers_for
 
 
@@ -131,3 +132,39 @@ def test_workers_follow_the_control_group(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content + "\n")
     assert workers_for(tmp_path) == workers
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 8000 * 1024),  # what /proc/meminfo says
+        ({"memory.max": "max", "memory.current": "100"}, 8000 * 1024),
+        ({"memory.max": "1000", "memory.current": "400"}, 600),
+        (
+            {
+                "memory.max": "1000",
+                "memory.current": "900",
+                "memory.stat": "anon 500\nactive_file 100\ninactive_file 200\n",
+            },
+            400,
+        ),
+        ({"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "1200"}, 0),
+    ],
+)
+def test_free_memory(files: dict[str, str], free: float, tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:  9000 kB\nMemAvailable:  8000 kB\n")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert free_memory(tmp_path, tmp_path / "meminfo") == free
+    assert free_memory(tmp_path / "nowhere", tmp_path / "nothing") == float("inf")
+
+
+def test_checkpoints(tmp_path: Path) -> None:
+    assert config(tmp_path).checkpoints is None
+    (tmp_path / "checkpoints").mkdir()
+    assert config(tmp_path).checkpoints == tmp_path / "checkpoints"
+    assert config(tmp_path, checkpointconfig={"S3Uri": "s3://bucket"}).checkpoints == tmp_path / "checkpoints"
+    assert config(tmp_path, checkpointconfig={"LocalPath": "/kept"}).checkpoints == Path("/kept")
+    with pytest.raises(UserError, match=r"^checkpointconfig.json: LocalPath must be text, got 5$"):
+        config(tmp_path, checkpointconfig={"LocalPath": 5})
