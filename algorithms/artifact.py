@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -63,10 +63,23 @@ def save(
     if sample is not None:
         response = json.encode(model.predict(sample), algorithm.wrapper, None)
         manifest["sample"] = {"request": _request(sample), "response": orjson.loads(response)}
+    before = _files_of(directory / MANIFEST)
     with staged(directory) as staging:
         model.save(staging)
+        files = sorted(path.name for path in staging.iterdir())
+        manifest["files"] = files
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         (staging / MANIFEST).write_bytes(orjson.dumps(manifest, option=options))
+    for name in before.difference(files):
+        (directory / name).unlink(missing_ok=True)  # of the job before, which had more of them
+
+
+def _files_of(path: Path) -> set[str]:
+    """The files of the model whose manifest this is; none if it is no manifest of ours."""
+    with suppress(OSError, ValueError, AttributeError, TypeError):
+        names = orjson.loads(path.read_bytes()).get("files", [])
+        return {name for name in names if Path(name).name == name}
+    return set()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 from collections import defaultdict
@@ -130,6 +131,9 @@ class Report:
         if self._metrics_file is None:
             return
         record = {"time": time.time(), "host": self._host} | {k: v for k, v in fields.items() if v is not None}
+        value = record.get("value")
+        if isinstance(value, float) and not math.isfinite(value):
+            record["value"] = None  # JSON has no word for it
         with self._metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 

@@ -398,7 +398,7 @@ def fill_sparse(
     int64_t[::1] keys,           # OUT: as many; unsigned on the wire, so a negative one was beyond int64
     int64_t[::1] row_starts,     # OUT: (n + 1,), the `indptr` of a CSR matrix
 ):
-    """Stores the features as CSR; zeros of dense records are left out.
+    """Stores the features as CSR, all of a dense record: its zeros are known, not missing.
 
     Returns (index of the first faulty record or n, fault, offending key, whether keys strictly increase in each row).
     """
@@ -422,7 +422,8 @@ def fill_sparse(
                 break
             count = records[i].values
             if not records[i].sparse:
-                count = drop_zeros(t.to_values, t.to_keys, count)
+                for j in range(count):
+                    t.to_keys[j] = j
             for j in range(count):
                 key = t.to_keys[j]
                 increasing &= j == 0 or t.to_keys[j - 1] < key
@@ -436,14 +437,3 @@ def fill_sparse(
         else:
             i = n
     return i, fault, key, increasing
-
-
-cdef int64_t drop_zeros(float* values, int64_t* keys, int64_t count) noexcept nogil:
-    """Makes a dense row sparse in place; returns the number of values left."""
-    cdef int64_t i
-    cdef int64_t kept = 0
-    for i in range(count):
-        if values[i] != 0:
-            values[kept], keys[kept] = values[i], i
-            kept += 1
-    return kept

@@ -12,7 +12,7 @@ from formats.errors import FormatError
 MOST_FEATURES = 2**31 - 1  # as many as int32 can count
 _TOKEN = re.compile(rb"[^ \t]+")
 _NUMBER = re.compile(  # what `_number.pxd` reads
-    rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:inf|infinity|nan)|[Tt]rue|TRUE|[Ff]alse|FALSE"
+    rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:inf|infinity|nan)|[Tt]rue|TRUE|[Ff]alse|FALSE"
 )
 
 

@@ -25,8 +25,7 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     algorithm, model = loaded.algorithm, _adapted(loaded, settings)
     default_accept = _default_accept(loaded, settings)
     expected = algorithm.expected(loaded.model)
-    plain = "SAGEMAKER_INFERENCE_OUTPUT" not in settings.inference
-    ended = settings.batch or (plain and settings.csv_rows)
+    ended = settings.batch or (settings.csv_rows and not settings.selects)
     accepted = {alias for name in algorithm.request_types for alias in formats.find(name).MEDIA_TYPES}
 
     app = Flask("inbuilt")
@@ -65,7 +64,7 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
         if algorithm.csv_joined and answer.name == CSV:
             if ended:
                 text += b"\n"
-            elif plain and all(column.ndim == 1 for column in columns.values()):
+            elif not settings.selects and all(column.ndim == 1 for column in columns.values()):
                 text = text.replace(b"\n", b",")
         return Response(text, content_type=answer.name)
 

@@ -12,6 +12,7 @@ from algorithms.errors import UserError
 from algorithms.machine import CGROUP, cpu_count, memory_limit
 
 MIB = 2**20
+OUTPUT, ENSEMBLE = "SAGEMAKER_INFERENCE_OUTPUT", "SAGEMAKER_INFERENCE_ENSEMBLE"
 MEMORY_PER_WORKER = 192 * MIB  # mostly for requests: of its own a worker has some 10 MB, the model is shared
 
 
@@ -39,6 +40,11 @@ class Settings:
     csv_rows: bool = False
     inference: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def selects(self) -> bool:
+        """Whether `SAGEMAKER_INFERENCE_OUTPUT` names what to answer."""
+        return OUTPUT in self.inference
+
     @classmethod
     def read(cls, variables: Mapping[str, str], cgroup: Path = CGROUP) -> Settings:
         """From `os.environ` and the container's control group. Raises UserError."""
@@ -54,11 +60,9 @@ class Settings:
             body_limit=body_limit,
             default_accept=variables.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "").strip(),
             batch=_is_true(variables.get("SAGEMAKER_BATCH", "")),
-            csv_rows=variables.get("INBUILT_CSV_ROWS", "").strip().lower() in ("1", "true"),
+            csv_rows=_switch(variables, "INBUILT_CSV_ROWS"),
             inference={
-                name: value.strip()
-                for name, value in variables.items()
-                if name in ("SAGEMAKER_INFERENCE_OUTPUT", "SAGEMAKER_INFERENCE_ENSEMBLE") and value.strip()
+                name: value.strip() for name, value in variables.items() if name in (OUTPUT, ENSEMBLE) and value.strip()
             },
         )
 
@@ -67,6 +71,14 @@ def workers_for(cgroup: Path) -> int:
     """One worker a CPU that the container may use, and no more than its memory holds; at least one."""
     cpus, memory = cpu_count(cgroup), memory_limit(cgroup)
     return max(1, min(cpus, int(memory // MEMORY_PER_WORKER) if memory < math.inf else cpus))
+
+
+def _switch(variables: Mapping[str, str], name: str) -> bool:
+    """1 or true, 0 or false; unset or empty is false. Raises UserError."""
+    text = variables.get(name, "").strip().lower()
+    if text not in ("", "0", "1", "false", "true"):
+        raise UserError(f"environment variable {name} must be 1 or 0, got '{text}'")
+    return text in ("1", "true")
 
 
 def _is_true(text: str) -> bool:

@@ -11,15 +11,10 @@ import numpy as np
 from scipy import sparse
 
 import algorithms
+from algorithms.algorithm import CSV, JSON, JSONLINES, LIBSVM, RECORDIO
 from formats import recordio
 
-CSV, JSON, JSONLINES, RECORDIO, LIBSVM = (
-    "text/csv",
-    "application/json",
-    "application/jsonlines",
-    "application/x-recordio-protobuf",
-    "text/libsvm",
-)
+__all__ = ["CSV", "JSON", "JSONLINES", "LIBSVM", "RECORDIO", "encoded", "encoded_sparse", "example"]
 
 
 def example(name: str) -> ModuleType:

@@ -35,6 +35,6 @@ algorithm = Algorithm(
     csv_joined=True,
     expected=expected,
     adapted=adapted,
-    metric_line=r"\[[0-9]+\].*\t{channel}-{name}:(\S+)",
+    metric_line=r"\[[0-9]+\].*(?:\t|#011){channel}-{name}:(\S+)",
     allows_missing=True,
 )

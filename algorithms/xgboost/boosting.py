@@ -13,7 +13,7 @@ import xgboost
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
 from algorithms.report import log
-from algorithms.xgboost.checkpoint import SETTINGS, Checkpoints, resume
+from algorithms.xgboost.checkpoint import Checkpoints, resume, taken_off
 from algorithms.xgboost.constraints import tree_method
 from algorithms.xgboost.data import Layout, Rows
 from algorithms.xgboost.early_stopping import EarlyStopping
@@ -43,14 +43,14 @@ class Boosting:
         self._job = job
         self._cluster = job.cluster
         self._alone = alone
-        self.values: dict[str, float] = {}  # the metrics after the last round
+        self.values: dict[str, float] = {}  # the metrics of the model that is given
         self._hyperparameters = hyperparameters
         self._parameters = dict(parameters)
         self._channels = channels
         _, own = split_metrics(hyperparameters)
         self._own = OwnMetrics(tuple(own), hyperparameters.objective, hyperparameters.num_class or 2)
         self._checkpoints: Checkpoints | None = None
-        wanted = np.array([alone and job.checkpoints is not None], np.int64)
+        wanted = np.array([alone and job.checkpoints is not None and _can_resume(hyperparameters)], np.int64)
         if job.cluster.broadcast(wanted)[0]:  # the leader has them in its folder, the others from it
             self._checkpoints = Checkpoints(job.checkpoints or Path(), hyperparameters.values())
             self._parameters["seed_per_iteration"] = True  # or a resumed job would draw other random numbers
@@ -58,47 +58,44 @@ class Boosting:
     def run(self, tables: list[Rows], layout: Layout) -> xgboost.Booster:
         """The trained booster, after its best round if training stops early. Raises NothingLearned without a round."""
         matrices_ = matrices(self._cluster, tables, layout, self._parameters)
-        start, content = resume(self._cluster, self._checkpoints) if self._checkpoints else (0, None)
-        booster = self._booster(matrices_, content)
-        if content is not None and booster.num_features() != layout.width:
-            raise UserError(
-                f"the checkpoint is of a model of {booster.num_features()} features, the rows have {layout.width}. "
-                "Please give this job a checkpoint folder of its own, or the same data."
-            )
+        start, content = 0, None
+        if self._checkpoints:
+            self._checkpoints.describe(self._cluster, tables, layout)
+            start, content = resume(self._cluster, self._checkpoints)
+        model = None if content is None else bytearray(content)
+        booster = xgboost.Booster(self._parameters, matrices_, model_file=model)
+        best = taken_off(booster)
         if start > self._hyperparameters.num_round:
             raise UserError(
                 f"hyperparameter 'num_round' must be at least {start}, the rounds that the checkpoint has, got "
                 f"{self._hyperparameters.num_round}. Please give this job a checkpoint folder of its own."
             )
-        stopping = self._early_stopping(booster)
+        stopping = self._early_stopping(booster, best)
         began, finished, rounds = time.perf_counter(), start, self._hyperparameters.num_round
         for number in range(start, rounds):
             if self._cluster.total(self._job.stopped()):
+                if self._checkpoints and self._cluster.is_leader and finished > start:
+                    self._checkpoints.save(booster, number - 1, stopping, now=True)
                 break
             self._update(booster, matrices_[0], number)
             finished = number + 1
-            values = self.values = self._evaluate(booster, matrices_, number)
+            self.values = self._evaluate(booster, matrices_, number)
             if self._cluster.is_leader and self._alone:
-                self._job.report.round(number, values)
+                self._job.report.round(number, self.values)
                 if 10 * finished // rounds > 10 * number // rounds:
                     self._job.report.progress(finished, rounds)
-            if stopping is not None and stopping.update(number, values, booster):
+            if stopping is not None and stopping.update(number, self.values, booster):
                 log.info("Early stop condition met: round %d was the best. Stopping training.", stopping.best_round)
                 break
             if self._checkpoints and self._cluster.is_leader:
-                self._checkpoints.save(booster, number)
+                self._checkpoints.save(booster, number, stopping)
         if self._alone:
             self._job.report.throughput((finished - start) * tables[0].count, time.perf_counter() - began)
         if not finished:
             raise NothingLearned
         if stopping is not None and stopping.best_round is not None and stopping.best_round + 1 < finished:
-            booster = self._cut(booster, matrices_, stopping.best_round + 1)
-        return booster
-
-    def _booster(self, matrices_: list[Any], content: bytes | None = None) -> xgboost.Booster:
-        model = None if content is None else bytearray(content)
-        booster = xgboost.Booster(self._parameters, matrices_, model_file=model)
-        booster.set_attr(**{SETTINGS: None})  # a checkpoint's alone
+            self.values = stopping.values or self.values
+            return stopping.cut(booster)
         return booster
 
     def _update(self, booster: xgboost.Booster, train: Any, number: int) -> None:
@@ -125,19 +122,16 @@ class Boosting:
                 values |= {f"{channel}-{name}": value for name, value in self._own.values(sums).items()}
         return values
 
-    def _early_stopping(self, booster: xgboost.Booster) -> EarlyStopping | None:
+    def _early_stopping(self, booster: xgboost.Booster, best: bytes | None) -> EarlyStopping | None:
         patience = self._hyperparameters.early_stopping_rounds
         if patience is None or "validation" not in self._channels:
             return None
-        return EarlyStopping(patience, watched_metric(self._hyperparameters), booster)
+        whole = self._hyperparameters.booster == "gbtree"
+        return EarlyStopping(patience, watched_metric(self._hyperparameters), booster, sliced=whole, best=best)
 
-    def _cut(self, booster: xgboost.Booster, matrices_: list[Any], rounds: int) -> xgboost.Booster:
-        """The booster after so many rounds. Weights of a linear one cannot be taken back: they are learned again."""
-        if self._parameters.get("booster") == "gblinear":
-            best = self._booster(matrices_)
-            for number in range(rounds):
-                best.update(matrices_[0], number)
-        else:
-            best = booster[:rounds]
-        best.set_attr(**booster.attributes())
-        return best
+
+def _can_resume(hyperparameters: XGBoostHyperparameters) -> bool:
+    """False for what the library can only learn from its first round on: the position bias of clicks."""
+    if hyperparameters.lambdarank_unbiased:
+        log.warning("No checkpoints are written: with lambdarank_unbiased a job cannot go on from one.")
+    return not hyperparameters.lambdarank_unbiased

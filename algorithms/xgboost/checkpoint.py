@@ -5,10 +5,11 @@ The hosted container's names (`xgboost-checkpoint.<round>`, written under a name
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import xgboost
 from algorithms.cluster import Cluster
 from algorithms.errors import PlatformError, UserError
 from algorithms.report import log
+from algorithms.xgboost.data import Layout, Rows
+from algorithms.xgboost.early_stopping import EarlyStopping
 from algorithms.xgboost.structure import check
 from algorithms.xgboost.ubjson import parse
 from formats import FormatError
@@ -26,9 +29,10 @@ from formats import FormatError
 KEPT = 5
 SHARE = 0.05  # of the training time, which writing checkpoints may take
 PARTIAL = ".sagemaker-ignore"
-SETTINGS = "inbuilt_settings"  # attribute of the booster: what it was trained with
+# attributes of a checkpoint's booster: what it was trained with, and on; the best one so far, where that is another
+_SETTINGS, _BEST = "inbuilt_settings", "inbuilt_best"
 _NAME = re.compile(r"xgboost-checkpoint\.(\d+)")
-_FREE = {"num_round", "early_stopping_rounds", "nthread", "verbosity", "silent", "_tuning_objective_metric"}
+_FREE = {"num_round", "nthread", "verbosity", "silent"}
 
 
 class Checkpoints:
@@ -39,24 +43,32 @@ class Checkpoints:
         self._settings = {name: value for name, value in settings.items() if name not in _FREE and value is not None}
         self._due = 0.0
 
-    def save(self, booster: xgboost.Booster, number: int) -> None:
+    def describe(self, cluster: Cluster, tables: Sequence[Rows], layout: Layout) -> None:
+        """Adds what the rows of all hosts are known by: other rows are another job."""
+        mine = np.array([[rows.count, rows.label_sum] for rows in tables])
+        rows = [[int(count), f"{labels:.6g}"] for count, labels in cluster.all_reduce(mine).tolist()]
+        self._settings |= {"rows": rows, "features": layout.width, "first_index": layout.first_index}
+
+    def save(self, booster: xgboost.Booster, number: int, stopping: EarlyStopping | None, *, now: bool = False) -> None:
         """Writes the booster after round `number`, unless the last one was written a short while ago.
 
         Raises PlatformError if the folder cannot be written.
         """
         started = time.monotonic()
-        if started < self._due:
+        if started < self._due and not now:
             return
-        booster.set_attr(**{SETTINGS: json.dumps(self._settings, sort_keys=True)})
+        best = None if stopping is None or stopping.best is None else base64.b64encode(stopping.best).decode()
+        booster.set_attr(**{_SETTINGS: json.dumps(self._settings, sort_keys=True), _BEST: best})
         content = booster.save_raw("ubj")
-        booster.set_attr(**{SETTINGS: None})
+        booster.set_attr(**{_SETTINGS: None, _BEST: None})
         with self._used():
             self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / f"xgboost-checkpoint.{number}"
             partial = path.with_name(path.name + PARTIAL)
             partial.write_bytes(content)
             partial.replace(path)
-            for old in self._found()[:-KEPT]:
+            # of those that are not ours, some may have greater numbers: they stay
+            for old in [each for each in self._found() if _number(each) <= number][:-KEPT]:
                 old.unlink(missing_ok=True)
         ended = time.monotonic()
         self._due = ended + (ended - started) / SHARE
@@ -70,14 +82,19 @@ class Checkpoints:
         with self._used():
             for partial in self._folder.glob(f"xgboost-checkpoint.*{PARTIAL}"):
                 partial.unlink(missing_ok=True)
-            contents = [(path, path.read_bytes()) for path in reversed(self._found())]
-        for path, content in contents:
+            found = self._found()
+        for path in reversed(found):
+            with self._used():
+                content = path.read_bytes()
             try:
                 check(parse(content))
-                booster = xgboost.Booster(model_file=bytearray(content))
-                settings = json.loads(booster.attr(SETTINGS) or "{}")
+                settings = json.loads(xgboost.Booster(model_file=bytearray(content)).attr(_SETTINGS) or "null")
             except (FormatError, xgboost.core.XGBoostError, ValueError):
-                log.warning("The checkpoint %s cannot be read and is passed over.", path.name)
+                settings = None
+            if not isinstance(settings, dict):
+                log.warning(
+                    "The checkpoint %s is damaged, or not one of this container's: it is passed over.", path.name
+                )
                 continue
             self._compare(path, settings)
             return _number(path), content
@@ -104,8 +121,8 @@ class Checkpoints:
         if different:
             values = ", ".join(f"{name} = {settings.get(name)} then and {ours.get(name)} now" for name in different[:5])
             raise UserError(
-                f"the checkpoint {path.name} was written by a job with other hyperparameters: {values}. Please give "
-                "this job a checkpoint folder of its own, or the same hyperparameters."
+                f"the checkpoint {path.name} was written by a job with other hyperparameters or data: {values}. Please "
+                "give this job a checkpoint folder of its own, or the same hyperparameters and data."
             )
 
 
@@ -119,6 +136,13 @@ def resume(cluster: Cluster, checkpoints: Checkpoints) -> tuple[int, bytes | Non
     padded = np.frombuffer(content.ljust(size + -size % 8, b"\0"), np.int64)
     log.info("Going on after round %d, from the checkpoint that was found.", number)
     return number + 1, cluster.broadcast(padded).tobytes()[:size]
+
+
+def taken_off(booster: xgboost.Booster) -> bytes | None:
+    """Takes off the booster what only a checkpoint has; the best booster so far, if it is another."""
+    best = booster.attr(_BEST)
+    booster.set_attr(**{_SETTINGS: None, _BEST: None})
+    return None if best is None else base64.b64decode(best)
 
 
 def _number(path: Path) -> int:

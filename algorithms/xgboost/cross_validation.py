@@ -6,6 +6,8 @@ The rows of both channels are one set, as in the hosted container. The models an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from algorithms.errors import UserError
-from algorithms.job import Job
+from algorithms.job import Job, NothingLearned
 from algorithms.report import log
 from algorithms.xgboost.boosting import Boosting
 from algorithms.xgboost.data import Layout, Rows
@@ -39,7 +41,15 @@ def cross_validate(
     UserError for fewer rows, or queries, than parts.
     """
     kfold, repetitions = hyperparameters.kfold or 0, hyperparameters.num_cv_round or 1
-    every = concatenate([batch for rows in tables for batch in layout.batches(rows) if len(batch)])
+    if any(rows.filed for rows in tables):
+        raise UserError(
+            "the rows exceed the memory of the machine, and a cross-validation (_kfold) needs them in it. Please use a "
+            "larger machine."
+        )
+    weighted = any(rows.weight is not None for rows in tables)
+    every = concatenate([_weighted(each, weighted) for rows in tables for each in layout.batches(rows) if len(each)])
+    for rows in tables:
+        rows.release()
     random = np.random.default_rng(abs(hyperparameters.seed))
     classes = hyperparameters.objective.startswith(("binary:", "multi:"))
     boosters: list[xgboost.Booster] = []
@@ -52,10 +62,13 @@ def cross_validate(
             boosting = Boosting(job, hyperparameters, parameters, list(CHANNELS), alone=False)
             sides = (every.take(parts != part), every.take(parts == part))
             kept = [_rows(name, side, job) for name, side in zip(CHANNELS, sides, strict=True)]
-            boosters.append(boosting.run(kept, layout))
+            with suppress(NothingLearned):
+                boosters.append(boosting.run(kept, layout))
+            if not boosters:
+                raise NothingLearned
             if job.stopped():
-                log.warning("Stopped in part %d of %d: the models so far are kept.", len(boosters), kfold * repetitions)
-                return boosters[:-1] or boosters  # the last one is not complete
+                log.warning("Stopped after %d of %d models: they are kept.", len(scores), kfold * repetitions)
+                return boosters[: len(scores)] or boosters  # the one after them is not complete
             answers.append(XGBoostModel((boosters[-1],)).predict(sides[1])["score"])
             scores.append(boosting.values)
             shown = ", ".join(f"{name}:{value:.5f}" for name, value in boosting.values.items())
@@ -87,6 +100,13 @@ def split(batch: Batch, kfold: int, classes: bool, random: np.random.Generator) 
     parts = np.empty(n, np.intp)
     parts[order] = np.arange(n) % kfold
     return parts
+
+
+def _weighted(batch: Batch, weighted: bool) -> Batch:
+    """The rows with the weights of 1 that the rows of another channel make necessary."""
+    if not weighted or batch.weights is not None:
+        return batch
+    return replace(batch, weights=np.ones(len(batch), np.float32))
 
 
 def _require(kfold: int, found: int, what: str) -> None:

@@ -19,7 +19,7 @@ from algorithms.job import Job, NothingLearned
 from algorithms.report import log
 from formats import Batch, Expected
 
-ROWS = 65536  # of a batch, which is a page where data exceed memory
+ROWS = 16384  # of a batch, which is a page where data exceed memory: 64 MB of 1,000 features
 
 
 class Rows:
@@ -36,6 +36,7 @@ class Rows:
         self.indices: tuple[int, int] | None = None
         self.grouped = False
         self.weight: float | None = None  # of all rows together, None if they have none of their own
+        self.label_sum = 0.0
         self._room = room
         self._scratch = scratch
         self.size = 0
@@ -51,7 +52,9 @@ class Rows:
             found = int(features.indices.min()), int(features.indices.max())
             first, last = self.indices or found
             self.indices = min(first, found[0]), max(last, found[1])
+        batch = replace(batch, ids=None)
         self.count += len(batch)
+        self.label_sum += 0.0 if batch.labels is None else float(batch.labels.sum(dtype=np.float64))
         self.grouped = self.grouped or batch.groups is not None
         if batch.weights is not None:
             self.weight = (self.weight or 0.0) + float(batch.weights.sum(dtype=np.float64))
@@ -78,9 +81,9 @@ class Rows:
         self._batches = [each for each in self._batches if isinstance(each, Path)]
 
     def clear(self) -> None:
-        """Forgets all rows, and what they had, but for their width."""
-        self._batches, self.count, self.size = [], 0, 0
-        self.indices, self.grouped, self.weight = None, False, None
+        """Forgets all rows, and what they had, but for their features."""
+        self._batches, self.count, self.size, self.label_sum = [], 0, 0, 0.0
+        self.grouped, self.weight = False, None
 
     def close(self) -> None:
         """Removes the files."""
@@ -146,8 +149,10 @@ def _share(batch: Batch, cluster: Cluster) -> Batch:
     """Every `size`-th row; all rows of a query stay together."""
     if cluster.size == 1:
         return batch
-    owners = np.arange(len(batch)) if batch.groups is None else batch.groups
-    return batch.take(owners % cluster.size == cluster.rank)
+    owners = np.arange(len(batch), dtype=np.uint64)
+    if batch.groups is not None:  # numbers of queries may all be even, or tens
+        owners = batch.groups.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
+    return batch.take(owners % np.uint64(cluster.size) == cluster.rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,11 @@ def agree(cluster: Cluster, tables: list[Rows]) -> Layout:
                 f"all rows of channel '{tables[i].name}' must have {what}, or none, found {what} on {having[i]} of "
                 f"{hosts[i]} hosts."
             )
+    grouped = {rows.name for rows, having in zip(tables, every[..., 4].sum(axis=0), strict=True) if having}
+    if grouped and len(grouped) < len(tables):
+        raise UserError(
+            f"all channels must have rows with a qid, or none, found a qid in channel '{grouped.pop()}' only."
+        )
     counted = smallest > 0
     first_index = int(counted.any() and smallest[counted].min() > 1)
     if counted.any():

@@ -24,7 +24,7 @@ from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.labels import label_rules
 from algorithms.xgboost.matrices import IN_MEMORY, may_be_filed
 from algorithms.xgboost.model import XGBoostModel, first_line
-from algorithms.xgboost.parameters import library_parameters
+from algorithms.xgboost.parameters import library_parameters, split_metrics
 from formats import Expected
 
 CHANNELS = ("train", "validation")
@@ -35,7 +35,7 @@ def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
     parameters, notes = library_parameters(hyperparameters)
     for note in notes:
         log.info(note)
-    _check(job, hyperparameters)
+    _check(job, hyperparameters, parameters)
     if hyperparameters.early_stopping_rounds and not hyperparameters.kfold and "validation" not in job.channels:
         log.warning(
             "early_stopping_rounds is %d, but there is no channel 'validation' to watch: all %d rounds are run.",
@@ -63,16 +63,21 @@ def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
     return XGBoostModel(tuple(boosters))
 
 
-def _check(job: Job, hyperparameters: XGBoostHyperparameters) -> None:
-    """Raises UserError for what this job cannot do."""
+def _check(job: Job, hyperparameters: XGBoostHyperparameters, parameters: Mapping[str, Any]) -> None:
+    """Raises UserError for what this job cannot do. What needs one host would ignore the other hosts' rows, or fail."""
     if hyperparameters.process_type == "update":
         raise UserError(
             "hyperparameter 'process_type' must be default, got 'update': that changes the trees of a model, and a job "
             "begins without one."
         )
+    asked, _ = split_metrics(hyperparameters)
     for name, value, needs_one in (
         ("_kfold", hyperparameters.kfold, hyperparameters.kfold is not None),
         ("tree_method", "exact", tree_method(hyperparameters) == "exact"),
+        ("booster", "gblinear", hyperparameters.booster == "gblinear"),
+        ("updater", ",".join(hyperparameters.updater or ()), "updater" in parameters),
+        ("objective", "survival:cox", hyperparameters.objective == "survival:cox"),
+        ("eval_metric", "cox-nloglik", "cox-nloglik" in asked),
     ):
         if needs_one and job.cluster.size > 1:
             raise UserError(

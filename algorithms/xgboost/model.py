@@ -21,6 +21,7 @@ from formats._finite import first_not_finite
 from formats.batch import Dense
 
 FILE = "xgboost-model"
+LONGEST = 200  # characters of the library's sentences, which may quote a whole model
 VOTED = ("binary:hinge", "multi:softmax")  # objectives whose answers are classes: an average of them means nothing
 _OTHERS = ("manifest.json",)
 
@@ -57,6 +58,12 @@ class XGBoostModel:
         """What LibSVM calls the first feature, 0 or 1: what it was in the training data."""
         return int(self.boosters[0].attr("first_index") or 0)
 
+    @property
+    def _kind(self) -> str:
+        """What the models of an ensemble have in common."""
+        classes = f" of {self.classes} classes" if self.classes else ""
+        return f"{self.objective}{classes}, {self.width} features from index {self.first_index} on"
+
     @cached_property
     def _plans(self) -> list[_Plan]:
         return [_Plan.of(booster) for booster in self.boosters]
@@ -90,8 +97,8 @@ class XGBoostModel:
         if plan.in_place:
             found = booster.inplace_predict(features, iteration_range=plan.rounds, validate_features=False)
         else:
+            matrix = xgboost.DMatrix(features, nthread=1)
             with self._lock:  # `predict` shares a cache between threads
-                matrix = xgboost.DMatrix(features, nthread=1)
                 found = booster.predict(matrix, iteration_range=plan.rounds, validate_features=False)
         return np.asarray(found, np.float32)
 
@@ -114,10 +121,10 @@ class XGBoostModel:
             if (found := booster.attr("first_index")) not in (None, "0", "1"):
                 raise UserError(f"{path} is damaged: its attribute first_index must be 0 or 1, got '{found}'")
             one = cls((booster,))
-            if (one.objective, one.classes, one.width) != (model.objective, model.classes, model.width):
+            if one._kind != model._kind:
                 raise UserError(
-                    f"the models in {directory} must be of one objective and width to answer together: {paths[0].name} "
-                    f"is {model.objective} of {model.width} features, {path.name} is {one.objective} of {one.width}"
+                    f"the models in {directory} must be of one kind to answer together: {paths[0].name} is "
+                    f"{model._kind}, {path.name} is {one._kind}"
                 )
         return model
 
@@ -149,7 +156,7 @@ class _Plan:
 def _attribute(booster: xgboost.Booster, name: str, default: int) -> int:
     """A number that training left in the model."""
     text = booster.attr(name) or ""
-    return int(text) if text.isdecimal() else default
+    return int(text) if text.isdecimal() and len(text) < 10 else default
 
 
 def _most_voted(answers: Dense) -> Dense:
@@ -216,4 +223,4 @@ def first_line(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):  # of a message that quotes bytes of the model
         return "its content is damaged"
     line = str(error).strip().partition("\n")[0]
-    return re.sub(r"^\[\d+:\d+:\d+\] \S+:\d+: ", "", line)
+    return re.sub(r"^\[\d+:\d+:\d+\] \S+:\d+: ", "", line)[:LONGEST]

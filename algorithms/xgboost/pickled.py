@@ -71,7 +71,7 @@ def read(content: bytes) -> Pickled:
     if not isinstance(snapshot, bytes | bytearray):
         raise FormatError(f"the pickled Booster holds no model: its handle is {_kind(snapshot)}. {_ADVICE}")
     trees = found.state.get("best_ntree_limit")
-    return Pickled(_model(bytes(snapshot)), trees if isinstance(trees, int) and trees > 0 else None)
+    return Pickled(_model(bytes(snapshot)), trees if isinstance(trees, int) and 0 < trees < 2**31 else None)
 
 
 def _model(snapshot: bytes) -> bytes:

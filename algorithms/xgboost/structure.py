@@ -72,7 +72,10 @@ def _check_trees(model: dict[str, Any], width: int, groups: int) -> None:
     _require(len(group) == len(trees), "tree_info")
     if "iteration_indptr" in model:
         rounds = _integers(model["iteration_indptr"], 0, len(trees))
-        _require(bool(rounds[0] == 0 and rounds[-1] == len(trees) and (np.diff(rounds) >= 0).all()), "iteration_indptr")
+        _require(
+            len(rounds) > 0 and bool(rounds[0] == 0 and rounds[-1] == len(trees) and (np.diff(rounds) >= 0).all()),
+            "iteration_indptr",
+        )
     _require(_whole(model["gbtree_model_param"].get("num_parallel_tree", "1"), 0) >= 0, "num_parallel_tree")
     for i, tree in enumerate(trees):
         try:

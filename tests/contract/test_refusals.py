@@ -189,8 +189,11 @@ def test_what_a_killed_job_left_is_not_published(algorithm: Algorithm, job: JobF
     assert refused(job).startswith("ClientError: Unable to read")
     left.mkdir()
     (left / "junk").write_bytes(b"half a model")
-    job.channel("train", {"data": data(algorithm)})
-    assert (job.train().exit_code, job.artifact().keys()) == (0, trained.artifact().keys())
+    features, labels = example(algorithm.name).rows(100, 1)
+    for i, channel in enumerate(algorithm.channels):
+        content = encoded(features, algorithm.content_types[0], labels) if i else data(algorithm)
+        job.channel(channel.name, {"data": content})
+    assert (job.train().exit_code, job.artifact()) == (0, trained.artifact())
     assert not (job.base / "output" / "failure").exists()
 
 

@@ -309,7 +309,7 @@ def test_batch_transform_gives_one_record_for_each(algorithm: Algorithm, trained
     with trained.serve(**settings) as server:
         assert json.loads(server.request("/execution-parameters").body)["MaxPayloadInMB"] == 0
         for accept in (CSV, JSONLINES):
-            # AssembleWith Line puts a newline after each answer; an answer that has one of its own needs none
+            # AssembleWith Line puts a newline after each answer; one that ends in a newline is for AssembleWith None
             end = b"" if accept == CSV and algorithm.csv_joined else b"\n"
             whole = server.invoke(b"".join(lines), CSV, accept).body + end
             assert whole.count(b"\n") == len(lines)

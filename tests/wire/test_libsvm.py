@@ -7,6 +7,7 @@ import io
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -435,3 +436,12 @@ def test_it_is_registered_and_never_an_answer() -> None:
         assert formats.decode(b"0:1", name, Expected(2)).features.toarray().tolist() == [[1, 0]]
     with pytest.raises(NotAcceptableError, match=r"^cannot answer in 'text/libsvm', which is for requests only"):
         libsvm.encode({"score": np.zeros(1)}, "predictions", None)
+
+
+def test_a_long_token_is_refused_as_fast_as_a_short_one() -> None:
+    """In time that grows with its length, not with the square of it: a request can hold megabytes."""
+    for body in (b"0 1:" + b"1" * 2_000_000 + b"x", b"1" * 2_000_000 + b"x 1:1"):
+        started = time.monotonic()
+        with pytest.raises(FormatError, match="expected a number"):
+            libsvm.decode(body, Expected(3))
+        assert time.monotonic() - started < 10

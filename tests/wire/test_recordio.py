@@ -127,7 +127,7 @@ def messages(body: bytes) -> list[record_pb2.Record]:
 
 
 def oracle(body: bytes) -> tuple[int, bool, list[dict[int, float]], list[float] | None, list[str] | None]:
-    """Width, sparse or not, the values that are not zero, labels, ids. Raises ValueError and DecodeError."""
+    """Width, sparse or not, the values by key, labels, ids. Raises ValueError and DecodeError."""
     widths, rows, labels, ids, thin = set(), [], [], [], False
     for message in messages(body):
         value = message.features["values"] if "values" in message.features else record_pb2.Value()
@@ -148,7 +148,7 @@ def oracle(body: bytes) -> tuple[int, bool, list[dict[int, float]], list[float] 
         widths.add(width)
         with np.errstate(over="ignore", invalid="ignore"):
             values = np.array(tensor.values, np.float64).astype(np.float32).tolist()
-        rows.append({key: value for key, value in sorted(zip(keys, values, strict=True)) if value != 0})
+        rows.append(dict(sorted(zip(keys, values, strict=True))))
         ids.append(message.uid if message.HasField("uid") else None)
         label = message.label.get("values") if "values" in message.label else None
         if label is not None:
@@ -168,11 +168,12 @@ def oracle(body: bytes) -> tuple[int, bool, list[dict[int, float]], list[float] 
 def decoded(body: bytes) -> tuple[Any, ...]:
     """Our answer in the oracle's form."""
     batch = recordio.decode(body, Expected())
-    matrix = sparse.csr_array(batch.features)
-    pairs = zip(matrix.indices.tolist(), matrix.data.tolist(), strict=True)
-    ends = matrix.indptr.tolist()
-    flat = list(pairs)
-    rows = [{k: v for k, v in flat[ends[i] : ends[i + 1]] if v != 0} for i in range(len(batch))]
+    if batch.is_sparse:
+        matrix = batch.features
+        ends, flat = matrix.indptr.tolist(), list(zip(matrix.indices.tolist(), matrix.data.tolist(), strict=True))
+        rows = [dict(flat[ends[i] : ends[i + 1]]) for i in range(len(batch))]
+    else:
+        rows = [dict(enumerate(row)) for row in batch.features.tolist()]
     labels = None if batch.labels is None else batch.labels.tolist()
     return batch.width, batch.is_sparse, rows, labels, batch.ids
 

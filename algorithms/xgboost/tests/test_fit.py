@@ -5,6 +5,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ from algorithms.job import ChannelConfig, Job
 from algorithms.report import Report
 from algorithms.xgboost.checks import RowCheck
 from algorithms.xgboost.data import Rows, agree, read
+from algorithms.xgboost.fit import _check
+from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.matrices import matrices
+from algorithms.xgboost.parameters import library_parameters
 from formats import Expected
 from tests.job_folder import JobFolder, free_port
 
@@ -112,15 +116,17 @@ def test_early_stopping_by_a_metric_of_ours(train: Make) -> None:
 
 @pytest.mark.parametrize("booster", ["gblinear", "dart"])
 def test_early_stopping_of_other_boosters(train: Make, booster: str) -> None:
-    data = {"train": csv(table(300)), "validation": csv(table(200, 1)), "booster": booster}
+    """Their first rounds are not what they were after them: dart scales earlier trees again."""
+    others = table(200, 1)
+    data = {"train": csv(table(300)), "validation": csv(others), "booster": booster}
     settings = {"eta": 0.9} if booster == "gblinear" else {"rate_drop": 0.3, "eta": 0.6}
     job = train(**data, **settings, num_round=100, early_stopping_rounds=3)
     best = int(booster_of(job).attr("best_iteration") or -1)
     assert 0 <= best < len(rounds_of(job)) - 1
-    if booster == "gblinear":  # of dart, the weight of an early tree depends on the later ones
-        short = train(**data, **settings, num_round=best + 1)
-        assert booster_of(job).get_dump() == booster_of(short).get_dump()
     assert booster_of(job).num_boosted_rounds() == best + 1
+    assert rmse(job, others) == pytest.approx(float(booster_of(job).attr("best_score") or 0), rel=1e-5)
+    short = train(**data, **settings, num_round=best + 1)
+    assert booster_of(job).get_dump() == booster_of(short).get_dump()
 
 
 def test_early_stopping_without_validation_says_so(train: Make) -> None:
@@ -186,6 +192,7 @@ KILLED = {
     "dart": {"booster": "dart", "rate_drop": 0.2},
     "exact": {"tree_method": "exact", "subsample": 0.6},
     "linear": {"booster": "gblinear"},
+    "stopped": {"booster": "dart", "rate_drop": 0.5, "eta": 0.8, "early_stopping_rounds": 8},
 }
 
 
@@ -234,7 +241,10 @@ def test_checkpoints_of_the_platform_and_damaged_ones(train: Make, job_folder: C
     (folder / "xgboost-checkpoint.4000").write_bytes(newest.read_bytes()[:-40])
     (folder / "xgboost-checkpoint.9.sagemaker-ignore").write_bytes(b"half")
     again = job.train()
-    assert "The checkpoint xgboost-checkpoint.4000 cannot be read and is passed over." in again.log
+    passed_over = (
+        "The checkpoint xgboost-checkpoint.4000 is damaged, or not one of this container's: it is passed over."
+    )
+    assert passed_over in again.log
     assert f"Going on after round {newest.suffix[1:]}, from the checkpoint that was found." in again.log
     assert not (folder / "xgboost-checkpoint.9.sagemaker-ignore").exists()
     (folder / "xgboost-checkpoint.4000").unlink()
@@ -243,18 +253,21 @@ def test_checkpoints_of_the_platform_and_damaged_ones(train: Make, job_folder: C
     refused = job.train()
     assert refused.exit_code == 2
     assert refused.failure == (
-        f"ClientError: the checkpoint {newest.name} was written by a job with other hyperparameters: eta = None then "
-        "and 0.1 now. Please give this job a checkpoint folder of its own, or the same hyperparameters."
+        f"ClientError: the checkpoint {newest.name} was written by a job with other hyperparameters or data: "
+        "eta = None then and 0.1 now. Please give this job a checkpoint folder of its own, or the same hyperparameters "
+        "and data."
     )
     job.hyperparameters.pop("eta")
     job.hyperparameters["num_round"] = "1"
     assert (job.train().failure or "").startswith(
-        "ClientError: hyperparameter 'num_round' must be at least 5, the rounds"
+        f"ClientError: hyperparameter 'num_round' must be at least {int(newest.suffix[1:]) + 1}, the rounds"
     )
     job.hyperparameters["num_round"] = "9"
     (folder / "xgboost-checkpoint.8000").mkdir()  # no checkpoint
     job.channel("train", {"data": csv(table(500, d=7))}, "text/csv")
-    assert (job.train().failure or "").startswith("ClientError: the checkpoint is of a model of 5 features, the rows")
+    assert "with other hyperparameters or data: features = 5 then and 7 now" in (job.train().failure or "")
+    job.channel("train", {"data": csv(table(500, seed=8))}, "text/csv")
+    assert "with other hyperparameters or data: rows = [[500, " in (job.train().failure or "")
 
 
 def test_a_checkpoint_folder_that_cannot_be_used(job_folder: Callable[[str], JobFolder]) -> None:
@@ -315,6 +328,75 @@ def test_jobs_that_cannot_give_a_model(train: Make, settings: dict, sentence: st
     job = train(train=csv(rows), num_round=3, expect=2, **settings)
     assert (job.base / "output" / "failure").read_text().startswith(sentence)
     assert job.artifact() == {}
+
+
+def test_checkpoints_that_are_not_ours_are_left_alone(job_folder: Callable[[str], JobFolder]) -> None:
+    job = job_folder("xgboost")
+    folder = job.base / "checkpoints"
+    folder.mkdir()
+    for number in range(95, 100):
+        (folder / f"xgboost-checkpoint.{number}").write_bytes(b"a pickle of the hosted container")
+    job.channel("train", {"data": csv(table(50))}, "text/csv")
+    job.hyperparameters = {"num_round": "2"}
+    assert job.train().exit_code == 0
+    assert {path.name for path in folder.iterdir()} >= {"xgboost-checkpoint.0", "xgboost-checkpoint.95"}
+
+
+def test_sigterm_leaves_a_checkpoint_of_the_last_round(job_folder: Callable[[str], JobFolder]) -> None:
+    job = job_folder("xgboost")
+    (job.base / "checkpoints").mkdir()
+    job.channel("train", {"data": csv(table(3000))}, "text/csv")
+    job.hyperparameters = {"num_round": "1000000", "nthread": "1"}
+    process = job.start("train")
+    job.wait_for_log("[20]\t")
+    process.send_signal(signal.SIGTERM)
+    assert job.finish(process).exit_code == 0
+    assert latest(job.base / "checkpoints").suffix == f".{len(rounds_of(job)) - 1}"
+
+
+def test_a_position_bias_cannot_be_resumed(job_folder: Callable[[str], JobFolder]) -> None:
+    job = job_folder("xgboost")
+    (job.base / "checkpoints").mkdir()
+    job.channel("train", {"data": b"1 qid:1 0:2\n0 qid:1 0:3\n1 qid:2 0:4\n0 qid:2 0:1\n"})
+    job.hyperparameters = {"num_round": "3", "objective": "rank:ndcg", "lambdarank_unbiased": "1"}
+    ended = job.train()
+    assert "No checkpoints are written" in ended.log
+    assert (ended.exit_code, list((job.base / "checkpoints").iterdir())) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        ({"booster": "gblinear"}, "booster", "gblinear"),
+        ({"tree_method": "exact"}, "tree_method", "exact"),
+        ({"updater": "grow_quantile_histmaker,refresh"}, "updater", "grow_quantile_histmaker,refresh"),
+        ({"objective": "survival:cox"}, "objective", "survival:cox"),
+        ({"_kfold": "2"}, "_kfold", "2"),
+    ],
+)
+def test_what_needs_one_host(settings: dict, name: str, value: str) -> None:
+    """What the library would compute from each host's rows alone, or not at all."""
+    given = XGBoostHyperparameters.parse({"num_round": "1"} | settings)
+    report = Report("algo-1", "XGBoost", None)
+    parameters, _ = library_parameters(given)
+    _check(Job({}, Cluster(), report, lambda: False), given, parameters)
+    with pytest.raises(UserError) as refused:
+        _check(Job({}, Cluster(0, 2), report, lambda: False), given, parameters)
+    assert str(refused.value).startswith(
+        f"hyperparameter '{name}' must not be {value} on several hosts, the job has 2."
+    )
+
+
+def test_channels_that_differ_in_queries(rows_of) -> None:
+    ranked, plain = (rows_of(text, "text/libsvm", np.inf) for text in (b"1 qid:1 0:1\n", b"1 0:1\n"))
+    plain.name = "validation"
+    with pytest.raises(UserError, match="must have rows with a qid, or none, found a qid in channel 'train' only"):
+        agree(Cluster(), [ranked, plain])
+
+
+def test_rows_that_weigh_nothing_still_count_their_features(rows_of) -> None:
+    rows = rows_of(b"1:0 1:2 9:3\n0:0 1:5\n", "text/libsvm", np.inf, expect=UserError)
+    assert (rows.count, rows.indices) == (0, (1, 9))
 
 
 def test_too_little_memory(job_folder: Callable[[str], JobFolder]) -> None:
@@ -419,7 +501,7 @@ def rows_of(tmp_path: Path) -> Iterator[Callable[[bytes, str, float], Rows]]:
     """`rows_of(content, content_type, room)`: the rows of a channel, for which there are `room` bytes of memory."""
     made: list[Rows] = []
 
-    def read_all(content: bytes, content_type: str, room: float) -> Rows:
+    def read_all(content: bytes, content_type: str, room: float, expect: type[Exception] | None = None) -> Rows:
         data = tmp_path / str(len(made))
         (data / "train").mkdir(parents=True)
         (data / "train" / "data").write_bytes(content)
@@ -427,7 +509,8 @@ def rows_of(tmp_path: Path) -> Iterator[Callable[[bytes, str, float], Rows]]:
         channel = Channel(ChannelConfig("train"), data, content_type, report, lambda: False, allows_missing=True)
         made.append(Rows("train", content_type == "text/libsvm", room, data))
         job = Job({"train": channel}, Cluster(), report, lambda: False)
-        read(job, channel, made[-1], Expected(None, 1), RowCheck(channel.media_type, [], 0))
+        with pytest.raises(expect) if expect else nullcontext():
+            read(job, channel, made[-1], Expected(None, 1), RowCheck(channel.media_type, [], 0))
         return made[-1]
 
     yield read_all

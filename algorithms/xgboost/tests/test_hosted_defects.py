@@ -437,3 +437,34 @@ def test_metric_lines_are_alone_on_standard_output(binary: JobFolder) -> None:
     assert "DEBUG" not in log
     rounds = [line for line in log.split("\n") if re.match(r"\[\d+\]\t", line)]
     assert [re.fullmatch(r"\[(\d)\]\ttrain-logloss:\d\.\d{5}", line)[1] for line in rounds] == list("01234")
+
+
+def test_a_zero_is_a_zero_beside_sparse_records(served: Served, binary: JobFolder) -> None:
+    """Dense and sparse records in one body, in RecordIO and JSON."""
+    zero = np.array([[0, 0, 0, 0]], np.float32)
+    thin = np.array([[1, 0, 0, 2]], np.float32)
+    wanted = np.concatenate([expected(binary, zero), expected(binary, np.where(thin == 0, np.nan, thin))])
+    mixed = encoded(zero, RECORDIO) + encoded_sparse(thin, RECORDIO)
+    np.testing.assert_array_equal(scores(served.invoke(mixed, RECORDIO, JSON)), wanted)
+    instances = json.loads(encoded(zero, JSON))["instances"] + json.loads(encoded_sparse(thin, JSON))["instances"]
+    np.testing.assert_array_equal(
+        scores(served.invoke(json.dumps({"instances": instances}).encode(), JSON, JSON)), wanted
+    )
+
+
+def test_the_model_of_the_job_before_does_not_answer_with_this_one(train: Callable[..., JobFolder]) -> None:
+    """Two jobs in one mounted folder: five models, then one."""
+    job = train(train=encoded(SOLID, CSV, Y), num_round=2, _kfold=5)
+    job.hyperparameters.pop("_kfold")
+    assert job.train().exit_code == 0
+    assert sorted(job.artifact()) == ["manifest.json", "xgboost-model"]
+    with job.serve() as served:
+        np.testing.assert_array_equal(scores(served.invoke(encoded(SOLID, CSV), CSV, JSON)), expected(job, SOLID))
+
+
+def test_a_switch_is_on_or_off(binary: JobFolder) -> None:
+    process = binary.start("serve", INBUILT_CSV_ROWS="perhaps")
+    assert process.wait(PATIENCE) == 2
+    assert (
+        "environment variable INBUILT_CSV_ROWS must be 1 or 0, got 'perhaps'" in (binary.base / "serve.log").read_text()
+    )

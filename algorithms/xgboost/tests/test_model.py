@@ -150,6 +150,17 @@ def test_best_iteration_means_nothing_to_a_linear_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reloaded(tmp_path, booster).predict(Batch(X))["score"], expected)
 
 
+def test_models_that_count_from_different_indices_cannot_answer_together(tmp_path: Path) -> None:
+    for first in ("0", "1"):
+        booster = train({})
+        booster.set_attr(first_index=first)
+        (tmp_path / f"xgboost-model-{first}").write_bytes(booster.save_raw("ubj"))
+    with pytest.raises(
+        UserError, match=r"must be of one kind to answer together: xgboost-model-0 is .* from index 0 on"
+    ):
+        XGBoostModel.load(tmp_path)
+
+
 def test_first_index_is_kept(tmp_path: Path) -> None:
     booster = train({})
     booster.set_attr(first_index="1")
@@ -336,8 +347,8 @@ def test_several_models_must_agree(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         XGBoostModel.load(tmp_path)
     assert str(refused.value) == (
-        f"the models in {tmp_path} must be of one objective and width to answer together: fold-0 is "
-        "reg:squarederror of 4 features, fold-1 is binary:logistic of 4"
+        f"the models in {tmp_path} must be of one kind to answer together: fold-0 is reg:squarederror, 4 features from "
+        "index 0 on, fold-1 is binary:logistic, 4 features from index 0 on"
     )
 
 
