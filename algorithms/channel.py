@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import formats
+from algorithms.algorithm import CSV, PARQUET
 from algorithms.errors import UserError
 from algorithms.job import ChannelConfig
 from algorithms.report import Report, log
@@ -167,12 +168,12 @@ class Channel:
 
     def _checked(self, path: Path, source: _Source, rows: int, expected: Expected, check: Check) -> Iterator[Batch]:
         """The batches of one file, every value finite, every fault told with its place."""
-        first_row = 1
+        first_row, in_columns = 1, self.media_type in (CSV, PARQUET)
         try:
             # a format may make room for all rows that it is asked for
             at_once = min(rows, max(1, LARGEST_BLOCK // (expected.width or 1)))
             for batch in formats.read(_decompressed(source), self._content_type, at_once, expected):
-                require_finite(batch, first_row, missing=self._allows_missing)
+                require_finite(batch, first_row, missing=self._allows_missing, columns=in_columns)
                 check(batch, first_row)
                 first_row += len(batch)
                 yield batch

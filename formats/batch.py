@@ -135,11 +135,13 @@ def rebatch(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
         yield concatenate(held)
 
 
-def require_finite(batch: Batch, first_row: int = 1, *, missing: bool = False) -> None:
+def require_finite(batch: Batch, first_row: int = 1, *, missing: bool = False, columns: bool = False) -> None:
     """Raises FormatError for the first NaN or infinity among features, labels and weights, or a negative weight.
 
     Rows count from `first_row`. missing: NaN among the features is a missing value, which the algorithm can deal with.
+    columns: the rows come from columns, label and weight before the features, and the one at fault is named.
     """
+    before = (batch.labels is not None) + (batch.weights is not None)
     features = batch.features
     values = features.reshape(-1) if isinstance(features, np.ndarray) else features.data
     if (at := first_not_finite(values.view(np.uint32), missing)) >= 0:
@@ -152,13 +154,20 @@ def require_finite(batch: Batch, first_row: int = 1, *, missing: bool = False) -
         raise FormatError(
             f"feature {column + 1} of {batch.width} is {what}. Please remove any {which} in the input data.",
             row=row + first_row,
+            column=column + 1 + before if columns else None,
         )
     if batch.labels is not None and (at := first_not_finite(batch.labels.view(np.uint32))) >= 0:
         raise FormatError(
-            "the label is missing (NaN) or infinite. Please give every row a finite label.", row=at + first_row
+            "the label is missing (NaN) or infinite. Please give every row a finite label.",
+            row=at + first_row,
+            column=1 if columns else None,
         )
     if batch.weights is not None:
         wrong = np.flatnonzero(~((batch.weights >= 0) & (batch.weights < np.inf)))
         if wrong.size:
             found = batch.weights[wrong[0]]
-            raise FormatError(f"the weight must be a finite number >= 0, got {found:g}", row=int(wrong[0]) + first_row)
+            raise FormatError(
+                f"the weight must be a finite number >= 0, got {found:g}",
+                row=int(wrong[0]) + first_row,
+                column=before if columns else None,
+            )

@@ -173,8 +173,9 @@ def test_values_that_are_not_finite(
     features[123, 2] = value
     job.channel("train", {"data": encoded(features, content_type, labels)}, content_type)
     unwanted = "infinite values" if algorithm.allows_missing else "missing (NaN) or infinite values"
+    place = f"row 124, column {3 + (labels is not None)}" if content_type == CSV else "row 124"
     assert refused(job) == (
-        f"ClientError: Unable to read data channel 'train' as {content_type}: file 'data', row 124: feature 3 of "
+        f"ClientError: Unable to read data channel 'train' as {content_type}: file 'data', {place}: feature 3 of "
         f"{features.shape[1]} is {what}. Please remove any {unwanted} in the input data."
     )
 

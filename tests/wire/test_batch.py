@@ -195,3 +195,14 @@ def test_take(chosen: slice | np.ndarray) -> None:
     assert taken.weights.tolist() == (places / 2).tolist()
     assert taken.groups.tolist() == (places // 3).tolist()
     assert taken.ids == list(map(str, places))
+
+
+@pytest.mark.parametrize(
+    ("label", "weight", "feature", "column"), [(np.nan, 1, 0, 1), (1, -1, 0, 2), (1, 1, np.inf, 4)]
+)
+def test_the_column_at_fault_is_named(label: float, weight: float, feature: float, column: int) -> None:
+    """Label, weight, and two features."""
+    batch = Batch(*(np.array([each], np.float32) for each in ([0, feature], label, weight)))
+    with pytest.raises(FormatError) as refused:
+        require_finite(batch, 7, columns=True)
+    assert (refused.value.row, refused.value.column) == (7, column)
