@@ -132,11 +132,11 @@ class Case:
     given: Mapping[str, str]
     content_type: str = CSV
     first_index: int = 0
-    library: Mapping[str, Any] = field(default_factory=dict)
+    direct: Mapping[str, Any] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, Any]:
         given = {name: value for name, value in self.given.items() if name != "csv_weights"}
-        return given | {"nthread": 1} | self.library
+        return given | {"nthread": 1} | self.direct
 
 
 SQUARED, LOGISTIC = {"objective": "reg:squarederror"}, {"objective": "binary:logistic"}
@@ -171,7 +171,7 @@ CASES = {
     "quantiles": Case(
         diabetes,
         {"objective": "reg:quantileerror", "quantile_alpha": "[0.1, 0.9]"},
-        library={"quantile_alpha": [0.1, 0.9]},
+        direct={"quantile_alpha": [0.1, 0.9]},
     ),
 }
 
