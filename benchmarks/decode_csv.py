@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", ARROW_NUM_THREADS="1", OMP_THREAD_LIMIT="1")
@@ -25,6 +25,7 @@ from formats import csv
 from formats.batch import Expected
 
 ROUNDS = 5
+HEADER = f"{'data':<28}{'reader':<10}{'MB/s':>6}{'lowest':>8}{'highest':>8}{'inbuilt is':>14}"
 Reader = Callable[[Path], NDArray[np.float32]]
 
 
@@ -79,11 +80,15 @@ def importable(name: str) -> bool:
     return True
 
 
-def measure(readers: dict[str, Reader], path: Path) -> dict[str, list[float]]:
-    """Seconds of each round of each reader, in turns; the first, unmeasured turn warms up and compares the results."""
+def compare(readers: dict[str, Reader], path: Path) -> None:
+    """All readers must read the same; it warms them up, too."""
     reference = ours(path)
     for name, reader in readers.items():
         assert np.allclose(reader(path), reference, rtol=1e-6, atol=0), name
+
+
+def measure(readers: Mapping[str, Callable[[Path], object]], path: Path) -> dict[str, list[float]]:
+    """Seconds of each round of each reader, in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(ROUNDS):
         for name, reader in readers.items():
@@ -91,6 +96,15 @@ def measure(readers: dict[str, Reader], path: Path) -> dict[str, list[float]]:
             reader(path)
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def show(title: str, path: Path, seconds: Mapping[str, list[float]]) -> None:
+    """Prints a line for each reader."""
+    size = path.stat().st_size / 1e6
+    for name, times in seconds.items():
+        ratio = statistics.median(times) / statistics.median(seconds["inbuilt"])
+        rates = [size / t for t in (statistics.median(times), max(times), min(times))]
+        print(f"{title:<28}{name:<10}{rates[0]:>6.0f}{rates[1]:>8.0f}{rates[2]:>8.0f}{ratio:>8.1f}x as fast")
 
 
 def main() -> None:
@@ -101,7 +115,7 @@ def main() -> None:
     readers |= {name: reader for name, reader in (("pandas", pandas_c), ("pyarrow", arrow)) if importable(name)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "data.csv")
-        print(f"{'data':<26}{'reader':<10}{'MB/s':>6}{'lowest':>8}{'highest':>8}{'inbuilt is':>14}")
+        print(HEADER)
         data: list[tuple[str, Callable[[], None]]] = [
             ("784 pixels, shortest", lambda: pixels(path, str)),
             ("784 pixels, %g", lambda: pixels(path, lambda value: f"{value:g}")),
@@ -110,12 +124,8 @@ def main() -> None:
         ]
         for title, write in data:
             write()
-            size = path.stat().st_size / 1e6
-            seconds = measure(readers, path)
-            for name, times in seconds.items():
-                ratio = statistics.median(times) / statistics.median(seconds["inbuilt"])
-                rates = [size / t for t in (statistics.median(times), max(times), min(times))]
-                print(f"{title:<26}{name:<10}{rates[0]:>6.0f}{rates[1]:>8.0f}{rates[2]:>8.0f}{ratio:>8.1f}x as fast")
+            compare(readers, path)
+            show(title, path, measure(readers, path))
 
 
 if __name__ == "__main__":

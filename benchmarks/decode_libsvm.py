@@ -7,10 +7,8 @@ so that what else runs on the machine troubles both alike; the ratios are those 
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +16,12 @@ os.environ.update(OMP_NUM_THREADS="1", OMP_THREAD_LIMIT="1")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
+from decode_csv import HEADER, measure, show
 from sklearn.datasets import load_svmlight_file
 
 from formats import libsvm
 from formats.batch import Batch, Expected, concatenate
 
-ROUNDS = 5
 Reader = Callable[[Path], Batch]
 
 
@@ -63,8 +61,8 @@ def sklearn(path: Path) -> Batch:
     return Batch(features, labels)
 
 
-def measure(readers: dict[str, Reader], path: Path) -> dict[str, list[float]]:
-    """Seconds of each round of each reader, in turns; the first, unmeasured turn warms up and compares the results."""
+def compare(readers: dict[str, Reader], path: Path) -> None:
+    """All readers must read the same; it warms them up, too."""
     reference = ours(path)
     for name, reader in readers.items():
         found = reader(path)
@@ -72,13 +70,6 @@ def measure(readers: dict[str, Reader], path: Path) -> dict[str, list[float]]:
         np.testing.assert_array_equal(found.features.indices, reference.features.indices, err_msg=name)
         np.testing.assert_array_equal(found.features.indptr, reference.features.indptr, err_msg=name)
         np.testing.assert_array_equal(found.labels, reference.labels, err_msg=name)
-    seconds: dict[str, list[float]] = {name: [] for name in readers}
-    for _ in range(ROUNDS):
-        for name, reader in readers.items():
-            start = time.perf_counter()
-            reader(path)
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def main() -> None:
@@ -88,7 +79,7 @@ def main() -> None:
     readers: dict[str, Reader] = {"inbuilt": ours, "sklearn": sklearn}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "data.libsvm")
-        print(f"{'data':<28}{'reader':<10}{'MB/s':>6}{'lowest':>8}{'highest':>8}{'inbuilt is':>14}")
+        print(HEADER)
         data: list[tuple[str, Callable[[Path], None]]] = [
             ("20 of 126 binary features", mushrooms),
             ("8 floats, %.3g", shells),
@@ -96,12 +87,8 @@ def main() -> None:
         ]
         for title, write in data:
             write(path)
-            size = path.stat().st_size / 1e6
-            seconds = measure(readers, path)
-            for name, times in seconds.items():
-                ratio = statistics.median(times) / statistics.median(seconds["inbuilt"])
-                rates = [size / t for t in (statistics.median(times), max(times), min(times))]
-                print(f"{title:<28}{name:<10}{rates[0]:>6.0f}{rates[1]:>8.0f}{rates[2]:>8.0f}{ratio:>8.1f}x as fast")
+            compare(readers, path)
+            show(title, path, measure(readers, path))
 
 
 if __name__ == "__main__":

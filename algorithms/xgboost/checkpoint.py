@@ -119,7 +119,10 @@ class Checkpoints:
         ours = json.loads(json.dumps(self._settings))
         different = sorted(name for name in {*ours, *settings} if ours.get(name) != settings.get(name))
         if different:
-            values = ", ".join(f"{name} = {settings.get(name)} then and {ours.get(name)} now" for name in different[:5])
+            values = ", ".join(
+                f"{name} = {settings.get(name, 'unset')} then and {ours.get(name, 'unset')} now"
+                for name in different[:5]
+            )
             raise UserError(
                 f"the checkpoint {path.name} was written by a job with other hyperparameters or data: {values}. Please "
                 "give this job a checkpoint folder of its own, or the same hyperparameters and data."

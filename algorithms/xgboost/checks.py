@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from algorithms.algorithm import CSV, LIBSVM
+from algorithms.algorithm import CSV, LIBSVM, PARQUET
 from algorithms.xgboost.labels import LabelRule
 from formats import Batch, FormatError
 
@@ -19,7 +19,7 @@ class RowCheck:
         self._rules = rules
         self._width = width if media_type != LIBSVM else 0
         self._of_libsvm = media_type == LIBSVM
-        self._label_column = 1 if media_type in (CSV, LIBSVM) else None
+        self._label_column = 1 if media_type in (CSV, LIBSVM, PARQUET) else None
         self._had: dict[str, bool] = {}
 
     def __call__(self, batch: Batch, first_row: int) -> None:

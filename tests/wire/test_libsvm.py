@@ -22,29 +22,12 @@ import formats
 from formats import libsvm, lines
 from formats.batch import Batch, Expected, concatenate
 from formats.errors import FormatError, NotAcceptableError
+from tests.wire.slow_text import NUMBER, TRUTH, Trickle
 
 NAN = float("nan")
+ANYTHING = Expected()
 BLANKS = b" \t\r"
-NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
-TRUTH = {b"True": 1.0, b"true": 1.0, b"TRUE": 1.0, b"False": 0.0, b"false": 0.0, b"FALSE": 0.0}
 Row = tuple[float | None, float | None, int | None, dict[int, float]]  # label, weight, qid, entries
-
-
-class Trickle(io.RawIOBase):
-    """A stream that gives one to three bytes at a time, as a slow pipe may."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.count = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        self.count += 1
-        size = min(1 + self.count % 3, len(target), len(self.body))
-        target[:size], self.body = self.body[:size], self.body[size:]
-        return size
 
 
 STREAMS: list[Callable[[bytes], Any]] = [
@@ -80,7 +63,7 @@ def rows_of(batches: list[Batch]) -> list[Row]:
     return rows
 
 
-def read(body: bytes, expected: Expected = Expected(), rows: int = 100) -> list[Batch]:  # noqa: B008
+def read(body: bytes, expected: Expected = ANYTHING, rows: int = 100) -> list[Batch]:
     return list(libsvm.read(io.BytesIO(body), rows, expected))
 
 

@@ -82,8 +82,8 @@ def test_checkpoints_of_the_platform_and_damaged_ones(train: Make, job_folder: C
     assert refused.exit_code == 2
     assert refused.failure == (
         f"ClientError: the checkpoint {newest.name} was written by a job with other hyperparameters or data: "
-        "eta = None then and 0.1 now. Please give this job a checkpoint folder of its own, or the same hyperparameters "
-        "and data."
+        "eta = unset then and 0.1 now. Please give this job a checkpoint folder of its own, or the same "
+        "hyperparameters and data."
     )
     job.hyperparameters.pop("eta")
     job.hyperparameters["num_round"] = "1"

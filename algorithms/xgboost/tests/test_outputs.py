@@ -32,8 +32,8 @@ class Fixed(XGBoostModel):
     """A model that answers with fixed scores."""
 
     boosters: tuple[Any, ...] = ()
-    objective: str = ""  # type: ignore[misc]
-    classes: int = 0  # type: ignore[misc]
+    objective: str = ""
+    classes: int = 0
     scores: Any = None
 
     def predict(self, batch: Batch) -> Columns:
