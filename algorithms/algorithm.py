@@ -73,6 +73,7 @@ class Algorithm:
     expected:       what requests to a model must look like
     adapted:        the model as the `SAGEMAKER_INFERENCE_...` variables want it; raises UserError for one that makes no
                     sense. None: the algorithm has no such choices
+    verbose:        the model that answers `Accept: ...; verbose=true`, with more columns. None: there are no more
     metric_line:    the regular expression that finds a metric in the log: `{channel}`, `{name}`, `{kind}` (loss, score)
     max_hosts:      None means any number
     allows_missing: NaN among the features is a missing value, not a mistake
@@ -94,6 +95,7 @@ class Algorithm:
     csv_joined: bool = False
     expected: Callable[[Any], Expected] = lambda model: Expected(model.width)
     adapted: Callable[[Any, Mapping[str, str]], Model] | None = None
+    verbose: Callable[[Any], Model] | None = None
     metric_line: str = QUALITY_LINE
     max_hosts: int | None = None
     allows_missing: bool = False

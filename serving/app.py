@@ -13,17 +13,20 @@ import formats
 from algorithms.algorithm import CSV, Model
 from algorithms.artifact import LoadedModel
 from algorithms.errors import UserError
-from formats import FormatError, NotAcceptableError, UnknownMediaTypeError, parse_media_type
+from formats import FormatError, MediaType, NotAcceptableError, UnknownMediaTypeError, parse_media_type
 from formats.batch import require_finite
 from serving.settings import MIB, Settings
 
 log = logging.getLogger("gunicorn.error")
 
+_ANYTHING = "*/*"
+
 
 def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     """An application that answers with this model. Raises UserError for settings that do not fit the algorithm."""
     algorithm, model = loaded.algorithm, _adapted(loaded, settings)
-    default_accept = _default_accept(loaded, settings)
+    verbose = None if algorithm.verbose is None else algorithm.verbose(model)
+    default = _default_answer(loaded, settings)
     expected = algorithm.expected(loaded.model)
     ended = settings.batch or (settings.csv_rows and not settings.selects)
     accepted = {alias for name in algorithm.request_types for alias in formats.find(name).MEDIA_TYPES}
@@ -46,7 +49,9 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     def invocations() -> Response:
         asked = request._get_current_object()  # type: ignore[attr-defined]  # once: each use of the proxy looks it up
         headers = asked.headers
-        answer = formats.negotiate(headers.get("Accept"), algorithm.response_types, default_accept)
+        accept = headers.get("Accept") or _ANYTHING
+        answer = default if accept == _ANYTHING else formats.negotiate(accept, algorithm.response_types, default.name)
+        chosen = model if verbose is None or not _is_verbose(answer) else verbose
         content_type = headers.get("Content-Type") or algorithm.request_types[0]
         if parse_media_type(content_type).name not in accepted:
             raise UnknownMediaTypeError(
@@ -59,7 +64,7 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
             return Response(b"", content_type=answer.name)  # an empty share of a file: no record, no answer
         batch = formats.decode(body, content_type, expected)
         require_finite(batch, missing=algorithm.allows_missing)
-        columns = model.predict(batch)
+        columns = chosen.predict(batch)
         text = formats.find(answer.name).encode(columns, algorithm.wrapper, batch.ids)
         if algorithm.csv_joined and answer.name == CSV:
             if ended:
@@ -89,10 +94,19 @@ def _adapted(loaded: LoadedModel, settings: Settings) -> Model:
     return loaded.algorithm.adapted(loaded.model, settings.inference)
 
 
-def _default_accept(loaded: LoadedModel, settings: Settings) -> str:
+def _is_verbose(answer: MediaType) -> bool:
+    """Whether the chosen range of Accept says `verbose=true` (guide, "K-NN Request and Response Formats")."""
+    verbose = answer.parameters.get("verbose", "false")
+    if verbose.lower() not in ("true", "false"):
+        raise NotAcceptableError(f"verbose must be true or false, got '{verbose}'")
+    return verbose.lower() == "true"
+
+
+def _default_answer(loaded: LoadedModel, settings: Settings) -> MediaType:
+    """What to answer in, and its parameters, where the client accepts anything."""
     offered = loaded.algorithm.response_types
     try:
-        return formats.negotiate(settings.default_accept, offered, offered[0]).name
+        return formats.negotiate(settings.default_accept, offered, offered[0])
     except NotAcceptableError:
         raise UserError(
             f"environment variable SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT must be one of {', '.join(offered)}, "
