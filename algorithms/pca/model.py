@@ -1,0 +1,79 @@
+"""A trained PCA model: the mean and the components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.errors import UserError
+from formats import Batch, Columns, FormatError, ndarray
+from formats._finite import first_not_finite
+from formats.batch import Dense
+
+FILE = "model_algo-1"
+TOO_LARGE = "the values are too large: sums or projections of them are beyond float32. Please scale the data."
+
+
+@dataclass(frozen=True)
+class PCAModel:
+    """Components in ascending order, as the hosted service has them: the one that holds most is the last.
+
+    mean: (1, d) float32, zeros if it was not to be subtracted
+    v:    (d, n) float32, orthonormal columns, the components
+    s:    (n,) float32, the singular values of the training rows less the mean (not divided by their number)
+    """
+
+    mean: Dense
+    v: Dense
+    s: Dense
+
+    @property
+    def width(self) -> int:
+        """Number of features `d`."""
+        return int(self.v.shape[0])
+
+    @cached_property
+    def _exact(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and components in float64: rounded from it, an answer is the same alone and among other rows.
+
+        The order in which BLAS adds up products depends on the number of rows.
+        """
+        return self.mean.astype(np.float64), self.v.astype(np.float64)
+
+    def predict(self, batch: Batch) -> Columns:
+        """`projection` (n_rows, n) float32: (x - mean) v. Raises UserError where float32 cannot hold it."""
+        X, (mean, v) = batch.features, self._exact
+        # of sparse rows the mean is taken afterwards, as it would fill them
+        exact = (X - mean) @ v if isinstance(X, np.ndarray) else X.astype(np.float64) @ v - mean @ v
+        with np.errstate(over="ignore"):
+            projection = exact.astype(np.float32)
+        if first_not_finite(projection.reshape(-1).view(np.uint32)) >= 0:
+            raise UserError(TOO_LARGE)
+        return {"projection": projection}
+
+    def save(self, directory: Path) -> None:
+        """Writes `model_algo-1`: an MXNet NDArray dict of mean, v and s."""
+        ndarray.save(directory / FILE, {"mean": self.mean, "v": self.v, "s": self.s})
+
+    @classmethod
+    def load(cls, directory: Path) -> PCAModel:
+        """Reads `model_algo-1`, ours or the hosted service's. Raises UserError."""
+        path = directory / FILE
+        try:
+            arrays = ndarray.load(path)
+        except FileNotFoundError:
+            raise UserError(f"no PCA model in {directory}: '{FILE}' is missing") from None
+        except FormatError as error:
+            raise UserError(f"{path} is not a PCA model: {error}") from None
+        if isinstance(arrays, dict) and arrays.keys() == {"mean", "v", "s"}:
+            mean, v, s = (np.ascontiguousarray(arrays[name], np.float32) for name in ("mean", "v", "s"))
+            if v.ndim == 2 and v.size and (mean.shape, s.shape) == ((1, v.shape[0]), (v.shape[1],)):
+                return cls(mean, v, s)
+        raise UserError(
+            f"{path} is not a PCA model: it must hold the arrays mean (1, feature_dim), "
+            "v (feature_dim, num_components) and s (num_components,)"
+        )
