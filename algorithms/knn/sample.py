@@ -1,0 +1,141 @@
+"""A uniform sample of the rows of all hosts, in one pass and in the memory of the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from algorithms.cluster import Cluster
+from algorithms.errors import UserError
+from algorithms.machine import free_memory
+from formats.batch import Dense
+
+REMEDY = (
+    "choose a larger instance type, use dimension reduction, decrease sample_size, and/or decrease mini_batch_size."
+)
+FEWEST = 1024  # rows that room is made for
+PIECE = 2**22  # floats that the hosts exchange at once
+Reduce = Callable[[Dense | sparse.csr_array], Dense]
+
+
+class Reservoir:
+    """A uniform sample of the rows of one stream: Vitter 1985, algorithm R.
+
+    Row t of the stream goes to slot t while there are any, then to slot r, drawn from 0..t, if there is one. A row
+    draws one number, whatever batch it comes in.
+
+    size:   the number of slots
+    bits:   what is random
+    reduce: rows (n, d) -> rows (n, d') float32 as they are kept; called for the rows that enter, and for no others
+    """
+
+    def __init__(self, size: int, bits: np.random.PCG64, reduce: Reduce) -> None:
+        self.seen = 0
+        self._size = size
+        self._bits = bits
+        self._reduce = reduce
+        self._rows: Dense = np.empty((0, 0), np.float32)
+        self._labels = np.empty(0, np.float32)
+
+    def __len__(self) -> int:
+        return min(self.seen, self._size)
+
+    def add(self, features: Dense | sparse.csr_array, labels: NDArray[np.float32]) -> None:
+        """The next rows of the stream, (n, d), and their labels (n,). Raises UserError if memory does not suffice."""
+        n = features.shape[0]
+        t = np.arange(self.seen, self.seen + n)
+        self.seen += n
+        filled = int(np.count_nonzero(t < self._size))
+        # 53 bits, so that a slot's probability is off by 2**-53 of the number of rows at most
+        uniform = (self._bits.random_raw(n - filled) >> np.uint64(11)) * 2.0**-53
+        t[filled:] = (uniform * (t[filled:] + 1)).astype(np.int64)
+        entering = np.flatnonzero(t < self._size)
+        if not entering.size:
+            return
+        # of several rows that come to one slot the last stays
+        slots, last = np.unique(t[entering[::-1]], return_index=True)
+        entering = entering[::-1][last]
+        kept = self._reduce(features if len(entering) == n else features[entering])
+        self._make_room(kept.shape[1])
+        self._rows[slots] = kept
+        self._labels[slots] = labels[entering]
+
+    def _make_room(self, width: int) -> None:
+        room = len(self._labels)
+        if len(self) <= room:
+            return
+        wanted = min(self._size, max(len(self), room + room // 4, FEWEST))
+        require_memory((wanted - room) * (width + 1) * 4)
+        # resized where they lie, if possible; nobody else holds a view of them
+        self._rows.resize((wanted, width), refcheck=False)
+        self._labels.resize(wanted, refcheck=False)
+
+    def sample(self) -> tuple[Dense, NDArray[np.float32]]:
+        """The rows (m, d') and labels (m,), with which this reservoir ends."""
+        self._rows.resize((len(self), self._rows.shape[1]), refcheck=False)
+        self._labels.resize(len(self), refcheck=False)
+        return self._rows, self._labels
+
+
+def gathered(
+    cluster: Cluster, reservoir: Reservoir, size: int, seed: int
+) -> tuple[Dense, NDArray[np.float32], NDArray[np.int64]]:
+    """A uniform sample of `size` rows, or all if they are fewer, of the rows that all hosts have seen.
+
+    How many of them come from each host has the multivariate hypergeometric distribution, and which ones of its rows is
+    left to its reservoir. All hosts return the same rows (m, d), labels (m,), and the hosts' parts of m (hosts,).
+    """
+    rows, labels = reservoir.sample()
+    seen = numbers_of_hosts(cluster, reservoir.seen)
+    if cluster.size == 1:  # nothing to exchange, so that the sample need not be held twice
+        return rows, labels, np.array([len(rows)])
+    parts = _parts(seen, size, np.random.Generator(random_bits(seed, 2)))  # the same on all hosts
+    own = np.random.Generator(random_bits(seed, 3, cluster.rank))
+    if parts[cluster.rank] < len(rows):
+        chosen = np.sort(own.choice(len(rows), parts[cluster.rank], replace=False))
+        rows, labels = rows[chosen], labels[chosen]
+    width = int(numbers_of_hosts(cluster, rows.shape[1]).max())  # a host without rows does not know it
+    stop = int(parts[: cluster.rank + 1].sum())
+    mine = slice(stop - len(rows), stop)
+    require_memory(int(parts.sum()) * (width + 1) * 4)
+    everything, every_label = np.zeros((parts.sum(), width), np.float32), np.zeros(parts.sum(), np.float32)
+    everything[mine], every_label[mine] = rows.reshape(-1, width), labels
+    at_once = max(1, PIECE // max(1, width))
+    for start in range(0, len(everything), at_once):
+        piece = slice(start, start + at_once)
+        everything[piece] = cluster.all_reduce(everything[piece])
+        every_label[piece] = cluster.all_reduce(every_label[piece])
+    return everything, every_label, parts
+
+
+def random_bits(seed: int, purpose: int, rank: int = 0) -> np.random.PCG64:
+    """Bits of their own for each purpose (1, 2, ...) and host: 0 is left out, for [seed, 0] seeds like [seed]."""
+    return np.random.PCG64([seed, purpose, rank + 1])
+
+
+def _parts(seen: NDArray[np.int64], size: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """How many of `size` rows come from each host, of the numbers of rows that they have seen; (hosts,)."""
+    total = int(seen.sum())
+    if total <= size:
+        return seen
+    # NumPy draws from fewer than 10**9 rows; of more, hosts of as many times fewer rows are as good as the same
+    halvings = max(0, total.bit_length() - 29)
+    return random.multivariate_hypergeometric(seen >> halvings, size, method="marginals")
+
+
+def numbers_of_hosts(cluster: Cluster, number: int) -> NDArray[np.int64]:
+    """The numbers of all hosts, (hosts,)."""
+    mine = np.zeros(cluster.size, np.int64)
+    mine[cluster.rank] = number
+    return cluster.all_reduce(mine)
+
+
+def require_memory(wanted: int) -> None:
+    """Raises UserError unless so many more bytes can be had."""
+    if (free := free_memory()) < wanted:
+        raise UserError(
+            f"the sample needs {wanted} more bytes of memory, only {free:.0f} bytes are free; please {REMEDY}"
+        )

@@ -1,0 +1,211 @@
+"""Searching a faiss index: the rows nearest to queries, the same ones whatever other queries come with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.knn._order import put_in_order
+from formats.batch import Dense
+
+# Numbers in a batch of queries from which faiss compares them with all rows by one matrix product: faster, but what is
+# left of a difference of large squares is not exact, and so an answer would depend on the batch it comes in.
+PRODUCT = 2**13
+MORE = 16  # rows that are looked at beside the k nearest, where a matrix product found them
+FIRST, LATER = 256, 4096  # queries searched at once: few, to see whether it pays, then faiss's own number
+UNIT = 2.0**-24  # the relative error of an operation in float32
+Found = tuple[Dense, NDArray[np.int64]]
+
+
+class FlatSearch:
+    """Finds the rows of an index of all rows that are nearest to queries, exactly.
+
+    Those of least distance, as faiss computes it for a pair of rows, and of equal distances the first rows. Distances
+    ascend: L2 squared, or inner products with their sign changed.
+    """
+
+    def __init__(self, index: Any) -> None:
+        faiss.cvar.distance_compute_blas_threshold = PRODUCT  # of the process; whatever it is, answers are the same
+        self.index = index
+        self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
+        # with a selection faiss compares pairs, also where it would share out the product for one query among threads
+        self._in_pairs = _parameters(faiss.SearchParameters, sel=faiss.IDSelectorAll())
+        self._greatest_length: float | None = None
+
+    def __call__(self, Q: Dense, k: int) -> Found:
+        """Distances (n, k) and row numbers (n, k) of the k rows nearest to each of Q (n, d), nearest first.
+
+        A number is -1, or a distance not finite, where float32 cannot say how far rows are.
+        """
+        return self._one_by_one(Q, k) if Q.size < PRODUCT else self._by_products(Q, k)
+
+    def _found(self, Q: Dense, k: int, parameters: Any = None) -> Found:
+        distances, numbers = found(self.index, Q, k, parameters)
+        return _negated(distances) if self._inner else distances, numbers
+
+    def _paired(self, Q: Dense, numbers: NDArray[np.int64]) -> Dense:
+        """The distances of each query to rows of these numbers (n, m), by pairs."""
+        distances, pointer = np.empty(numbers.shape, np.float32), faiss.swig_ptr
+        self.index.compute_distance_subset(len(Q), pointer(Q), numbers.shape[1], pointer(distances), pointer(numbers))
+        return _negated(distances) if self._inner else distances
+
+    def _one_by_one(self, Q: Dense, k: int) -> Found:
+        """By comparing each query with each row."""
+        return _in_blocks(lambda block: self._few(block, k), Q, max(1, (PRODUCT - 1) // self.index.d))
+
+    def _few(self, Q: Dense, k: int) -> Found:
+        by_product = len(Q) == 1 and (Q.size >= PRODUCT or faiss.omp_get_max_threads() > 1)
+        parameters = self._in_pairs if by_product else None
+        if k < faiss.cvar.distance_compute_min_k_reservoir and not self._inner:
+            return self._found(Q, k, parameters)  # from a heap, in the order of distances and numbers
+        # of equal inner products the heap keeps the last, and a reservoir, for larger k, any
+        distances, numbers = self._found(Q, min(k + 1, self.index.ntotal), parameters)
+        tied = np.flatnonzero(distances[:, k - 1] == distances[:, k:].T)
+        put_in_order(distances, numbers)
+        distances, numbers = _first(k, distances, numbers)
+        for i in tied:
+            distances[i], numbers[i] = self._of_all(Q[i : i + 1], k)
+        return distances, numbers
+
+    def _of_all(self, q: Dense, k: int) -> Found:
+        """For one query, (1, d): the distances to all rows, and the k first in the order of distances and numbers."""
+        numbers = np.arange(self.index.ntotal)
+        distances = self._paired(q, numbers[None])[0]
+        order = np.argsort(distances, kind="stable")[:k]
+        return distances[order], numbers[order]
+
+    def _by_products(self, Q: Dense, k: int) -> Found:
+        """By matrix products, and again one by one where these leave a doubt; without them, where doubt is the rule."""
+        parts, start, at_once = [], 0, FIRST
+        while start < len(Q):
+            block = Q[start : start + at_once]
+            distances, numbers, certain = self._certified(block, k)
+            doubtful = np.flatnonzero(~certain)
+            if len(doubtful) > len(block) // 2:
+                parts.append(self._one_by_one(Q[start:], k))
+                break
+            if doubtful.size:
+                distances[doubtful], numbers[doubtful] = self._one_by_one(block[doubtful], k)
+            parts.append((distances, numbers))
+            start, at_once = start + at_once, LATER
+        return _joined(parts)
+
+    def _certified(self, Q: Dense, k: int) -> tuple[Dense, NDArray[np.int64], NDArray[np.bool_]]:
+        """The k nearest of k + MORE rows that a matrix product finds, and for each query whether they are the nearest.
+
+        All other rows have a distance of `last` at least by the product, so of last - bound truly, of last - 2 bound by
+        pairs. In float32 |q|^2 - 2 q.y + |y|^2 is off by (d + 3) u (|q| + |y|)^2 at most, a product of d numbers by
+        d u |q| |y| (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1); distances by pairs by less.
+        A row that is longer than |q| and the greatest of the k distances together is farther away than that.
+        """
+        m, d = self.index.ntotal, self.index.d
+        nearly, numbers = self._found(Q, min(k + MORE, m))
+        distances = self._paired(Q, numbers)
+        put_in_order(distances, numbers)
+        distances, numbers = _first(k, distances, numbers)
+        if k + MORE >= m:
+            return distances, numbers, np.all(numbers >= 0, axis=1)
+        last, greatest = nearly[:, -1].astype(np.float64), distances[:, -1].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite leaves a doubt
+            length = np.sqrt(np.einsum("ij,ij->i", Q, Q, dtype=np.float64))
+            if self._inner:
+                bound = (d + 3) * UNIT * length * self._longest()
+            else:
+                reach = (length + np.sqrt(greatest)) * (1 + (d + 3) * 2 * UNIT)
+                bound = (d + 3) * UNIT * (length + np.minimum(reach, self._longest())) ** 2
+            return distances, numbers, greatest + 2 * bound < last
+
+    def _longest(self) -> float:
+        """The length of the longest row, or a little more."""
+        if self._greatest_length is None:
+            m, d = self.index.ntotal, self.index.d
+            square = greatest_square(self.index.get_xb(), m, d)
+            self._greatest_length = float(np.sqrt(square * (1 + (d + 3) * 2 * UNIT)))
+        return self._greatest_length
+
+
+class ListSearch:
+    """Finds the rows nearest to queries in the lists of the centroids nearest to them; distances as of FlatSearch."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+        self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
+        self._centroids = FlatSearch(faiss.downcast_index(index.quantizer))
+        # then faiss finds the same lists in the same order for a few queries
+        self._simple = not self._inner and index.nprobe < faiss.cvar.distance_compute_min_k_reservoir
+        self._all_lists = _parameters(faiss.SearchParametersIVF, nprobe=index.nlist)
+
+    def __call__(self, Q: Dense, k: int) -> Found:
+        """Distances (n, k) and row numbers (n, k) of k rows near to each of Q (n, d), nearest first.
+
+        All lists are searched for a query whose nearest ones hold fewer than k rows. A number is -1, or a distance not
+        finite, where float32 cannot say how far rows are.
+        """
+        few = Q.size < PRODUCT and (len(Q) > 1 or faiss.omp_get_max_threads() == 1)
+        if few and self._simple:
+            distances, numbers = found(self.index, Q, k, None)
+        else:
+            distances, numbers = _in_blocks(lambda block: self._in_nearest_lists(block, k), Q, LATER)
+        if (lacking := numbers[:, -1] < 0).any():
+            distances[lacking], numbers[lacking] = found(self.index, Q[lacking], k, self._all_lists)
+        return _negated(distances) if self._inner else distances, numbers
+
+    def _in_nearest_lists(self, Q: Dense, k: int) -> Found:
+        away, lists = self._centroids(Q, min(self.index.nprobe, self.index.nlist))
+        away = _negated(away) if self._inner else away
+        distances, numbers = np.empty((len(Q), k), np.float32), np.empty((len(Q), k), np.int64)
+        pointer = faiss.swig_ptr
+        self.index.search_preassigned_c(
+            len(Q), pointer(Q), k, pointer(lists), pointer(away), pointer(distances), pointer(numbers), False
+        )
+        return distances, numbers
+
+
+def search(index: Any) -> FlatSearch | ListSearch:
+    """The way to search an index of this type."""
+    return FlatSearch(index) if isinstance(index, faiss.IndexFlat) else ListSearch(index)
+
+
+def found(index: Any, Q: Dense, k: int, parameters: Any) -> Found:
+    """What faiss itself finds, and in its own terms, without the checks of its wrapper."""
+    n, pointer = len(Q), faiss.swig_ptr
+    distances, numbers = np.empty((n, k), np.float32), np.empty((n, k), np.int64)
+    index.search_c(n, pointer(Q), k, pointer(distances), pointer(numbers), parameters)
+    return distances, numbers
+
+
+def greatest_square(rows: Any, n: int, d: int) -> float:
+    """The greatest squared length of n rows of d numbers behind a pointer."""
+    squares = np.empty(n, np.float32)
+    faiss.fvec_norms_L2sqr(faiss.swig_ptr(squares), rows, d, n)  # type: ignore[attr-defined]  # the stubs lack it
+    return float(squares.max())
+
+
+def _parameters(kind: Any, **values: Any) -> Any:
+    """Search parameters; faiss's own type stubs do not know that they take any."""
+    return kind(**values)
+
+
+def _negated(distances: Dense) -> Dense:
+    """In place; 0, not -0, of 0."""
+    return np.subtract(np.float32(0), distances, out=distances)
+
+
+def _first(k: int, distances: Dense, numbers: NDArray[np.int64]) -> Found:
+    return np.ascontiguousarray(distances[:, :k]), np.ascontiguousarray(numbers[:, :k])
+
+
+def _in_blocks(find: Callable[[Dense], Found], Q: Dense, at_once: int) -> Found:
+    """What `find` finds for some of the queries at once."""
+    return _joined([find(Q[start : start + at_once]) for start in range(0, max(1, len(Q)), at_once)])
+
+
+def _joined(parts: list[Found]) -> Found:
+    if len(parts) == 1:
+        return parts[0]
+    distances, numbers = zip(*parts, strict=True)
+    return np.concatenate(distances), np.concatenate(numbers)
