@@ -1,8 +1,5 @@
 """Several hosts learn what one host would learn from all their rows."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from scipy import sparse
@@ -13,45 +10,10 @@ from algorithms.kmeans.fit import evaluate, fit, initialise
 from algorithms.kmeans.initialise import plus_plus_rows, uniform_rows
 from algorithms.kmeans.model import KMeansModel
 from formats import Batch, Expected
+from tests.hosts import on_hosts
 
 both_methods = pytest.mark.parametrize("choose", [uniform_rows, plus_plus_rows])
 splits = pytest.mark.parametrize("sizes", [(30, 30), (10, 50), (0, 60), (60, 0), (20, 15, 25), (0, 0, 60), (1, 0, 59)])
-
-
-def on_hosts(size, work):
-    """`work(cluster)` on each of `size` hosts at once; their results in order of rank.
-
-    Threads that meet at a barrier and add in order of rank stand in for the network: what is tested here is that the
-    algorithm says the same in the same order on all hosts, and a sum is all it asks for. A host that fails breaks the
-    barrier, so that a test fails instead of waiting. The engine itself is tested in tests/contract.
-    """
-    barrier, slots = threading.Barrier(size, timeout=20), [None] * size
-
-    def add_as(rank):
-        def add(array):
-            slots[rank] = array.copy()
-            barrier.wait()
-            assert len({(part.shape, part.dtype) for part in slots}) == 1
-            total = sum(slots[1:], start=slots[0]).astype(array.dtype)
-            barrier.wait()
-            return total
-
-        return add
-
-    def run(rank):
-        try:
-            return work(Cluster(rank, size, add_as(rank)))
-        except BaseException:
-            barrier.abort()
-            raise
-
-    with ThreadPoolExecutor(size) as threads:
-        hosts = [threads.submit(run, rank) for rank in range(size)]
-    failures = [error for host in hosts if (error := host.exception()) is not None]
-    for error in failures:
-        if not isinstance(error, threading.BrokenBarrierError):
-            raise error
-    return [host.result() for host in hosts]
 
 
 def split(rows, sizes):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,38 +80,3 @@ def neighbours(model: Any, queries: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def batch_of(queries: Any) -> Batch:
     return Batch(queries if sparse.issparse(queries) else np.ascontiguousarray(queries, np.float32))
-
-
-def on_hosts(size: int, work: Callable[[Cluster], Any]) -> list[Any]:
-    """`work(cluster)` on each of `size` hosts at once; their results in order of rank.
-
-    Threads that meet at a barrier and add in order of rank stand in for the network. A host that fails breaks the
-    barrier, so that a test fails instead of waiting. The engine itself is tested in tests/contract.
-    """
-    barrier, slots = threading.Barrier(size, timeout=20), [np.empty(0)] * size
-
-    def add_as(rank: int) -> Callable[[np.ndarray], np.ndarray]:
-        def add(array: np.ndarray) -> np.ndarray:
-            slots[rank] = array.copy()
-            barrier.wait()
-            assert len({(part.shape, part.dtype) for part in slots}) == 1
-            total = sum(slots[1:], start=slots[0]).astype(array.dtype)
-            barrier.wait()
-            return total
-
-        return add
-
-    def run(rank: int) -> Any:
-        try:
-            return work(Cluster(rank, size, add_as(rank)))
-        except BaseException:
-            barrier.abort()
-            raise
-
-    with ThreadPoolExecutor(size) as threads:
-        hosts = [threads.submit(run, rank) for rank in range(size)]
-    failures = [error for host in hosts if (error := host.exception()) is not None]
-    for error in failures:
-        if not isinstance(error, threading.BrokenBarrierError):
-            raise error
-    return [host.result() for host in hosts]

@@ -8,9 +8,10 @@ import pytest
 from scipy import sparse
 
 from algorithms.errors import UserError
-from algorithms.knn.tests.streams import algorithm, batch_of, job, neighbours, on_hosts, settings, train
+from algorithms.knn.tests.streams import algorithm, batch_of, job, neighbours, settings, train
 from formats import Batch
 from tests.examples import RECORDIO, encoded
+from tests.hosts import on_hosts
 from tests.job_folder import JobFolder, free_port
 
 SPLITS = pytest.mark.parametrize("sizes", [(200, 200), (40, 360), (0, 400), (400, 0), (150, 1, 249), (0, 0, 400)])

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import chi2
 
 from algorithms.cluster import Cluster
-from algorithms.knn.tests.streams import algorithm, job, neighbours, on_hosts, settings
+from algorithms.knn.tests.streams import algorithm, job, neighbours, settings
+from tests.hosts import on_hosts
 
 LEAST = 1e-4  # p-value below which a sample is not believed to be uniform
 ROWS, SAMPLE, DRAWS = 7, 3, 700  # 35 different samples: each is expected 20 times
