@@ -56,7 +56,7 @@ class KNNModel:
         return np.concatenate(answers), np.concatenate(distances), np.concatenate(numbers)
 
     def _labelled(self, X: Dense | sparse.csr_array) -> tuple[NDArray[np.float32], Dense, NDArray[np.int64]]:
-        distances, numbers = self.search(prepared(X, self.projection, self.normalize, self.search.index.d), self.k)
+        distances, numbers = self.search(prepared(X, self.projection, self.normalize, self.search.width), self.k)
         answers = np.empty(len(numbers), np.float32)
         if vote(self.labels, numbers, distances, self.predictor_type == "classifier", answers) >= 0:
             raise UserError(TOO_LARGE)

@@ -15,7 +15,6 @@ from formats.batch import Dense
 # Numbers in a batch of queries from which faiss compares them with all rows by one matrix product: faster, but what is
 # left of a difference of large squares is not exact, and so an answer would depend on the batch it comes in.
 PRODUCT = 2**13
-MORE = 16  # rows that are looked at beside the k nearest, where a matrix product found them
 FIRST, LATER = 256, 4096  # queries searched at once: few, to see whether it pays, then faiss's own number
 UNIT = 2.0**-24  # the relative error of an operation in float32
 Found = tuple[Dense, NDArray[np.int64]]
@@ -26,11 +25,15 @@ class FlatSearch:
 
     Those of least distance, as faiss computes it for a pair of rows, and of equal distances the first rows. Distances
     ascend: L2 squared, or inner products with their sign changed.
+
+    doubts_are_cheap: to compare a query with each row takes microseconds, so few candidates beside the nearest will do
     """
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Any, *, doubts_are_cheap: bool = False) -> None:
         faiss.cvar.distance_compute_blas_threshold = PRODUCT  # of the process; whatever it is, answers are the same
         self.index = index
+        self.width = int(index.d)
+        self._beside = 4 if doubts_are_cheap else 8
         self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
         # with a selection faiss compares pairs, also where it would share out the product for one query among threads
         self._in_pairs = _parameters(faiss.SearchParameters, sel=faiss.IDSelectorAll())
@@ -55,7 +58,7 @@ class FlatSearch:
 
     def _one_by_one(self, Q: Dense, k: int) -> Found:
         """By comparing each query with each row."""
-        return _in_blocks(lambda block: self._few(block, k), Q, max(1, (PRODUCT - 1) // self.index.d))
+        return _in_blocks(lambda block: self._few(block, k), Q, max(1, (PRODUCT - 1) // self.width))
 
     def _few(self, Q: Dense, k: int) -> Found:
         by_product = len(Q) == 1 and (Q.size >= PRODUCT or faiss.omp_get_max_threads() > 1)
@@ -95,19 +98,20 @@ class FlatSearch:
         return _joined(parts)
 
     def _certified(self, Q: Dense, k: int) -> tuple[Dense, NDArray[np.int64], NDArray[np.bool_]]:
-        """The k nearest of k + MORE rows that a matrix product finds, and for each query whether they are the nearest.
+        """The k nearest of some more rows that a matrix product finds, and for each query if they are nearest of all.
 
         All other rows have a distance of `last` at least by the product, so of last - bound truly, of last - 2 bound by
         pairs. In float32 |q|^2 - 2 q.y + |y|^2 is off by (d + 3) u (|q| + |y|)^2 at most, a product of d numbers by
         d u |q| |y| (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1); distances by pairs by less.
         A row that is longer than |q| and the greatest of the k distances together is farther away than that.
         """
-        m, d = self.index.ntotal, self.index.d
-        nearly, numbers = self._found(Q, min(k + MORE, m))
+        m, d = self.index.ntotal, self.width
+        candidates = min(k + self._beside + k // 12, m)
+        nearly, numbers = self._found(Q, candidates)
         distances = self._paired(Q, numbers)
         put_in_order(distances, numbers)
         distances, numbers = _first(k, distances, numbers)
-        if k + MORE >= m:
+        if candidates == m:
             return distances, numbers, np.all(numbers >= 0, axis=1)
         last, greatest = nearly[:, -1].astype(np.float64), distances[:, -1].astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite leaves a doubt
@@ -122,7 +126,7 @@ class FlatSearch:
     def _longest(self) -> float:
         """The length of the longest row, or a little more."""
         if self._greatest_length is None:
-            m, d = self.index.ntotal, self.index.d
+            m, d = self.index.ntotal, self.width
             square = greatest_square(self.index.get_xb(), m, d)
             self._greatest_length = float(np.sqrt(square * (1 + (d + 3) * 2 * UNIT)))
         return self._greatest_length
@@ -134,7 +138,8 @@ class ListSearch:
     def __init__(self, index: Any) -> None:
         self.index = index
         self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
-        self._centroids = FlatSearch(faiss.downcast_index(index.quantizer))
+        self.width = int(index.d)
+        self._centroids = FlatSearch(faiss.downcast_index(index.quantizer), doubts_are_cheap=True)
         # then faiss finds the same lists in the same order for a few queries
         self._simple = not self._inner and index.nprobe < faiss.cvar.distance_compute_min_k_reservoir
         self._all_lists = _parameters(faiss.SearchParametersIVF, nprobe=index.nlist)
@@ -150,7 +155,8 @@ class ListSearch:
             distances, numbers = found(self.index, Q, k, None)
         else:
             distances, numbers = _in_blocks(lambda block: self._in_nearest_lists(block, k), Q, LATER)
-        if (lacking := numbers[:, -1] < 0).any():
+        if (len(Q) == 1 and numbers[0, -1] < 0) or (len(Q) > 1 and numbers[:, -1].min() < 0):
+            lacking = np.flatnonzero(numbers[:, -1] < 0)
             distances[lacking], numbers[lacking] = found(self.index, Q[lacking], k, self._all_lists)
         return _negated(distances) if self._inner else distances, numbers
 
