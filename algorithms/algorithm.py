@@ -74,6 +74,7 @@ class Algorithm:
     adapted:        the model as the `SAGEMAKER_INFERENCE_...` variables want it; raises UserError for one that makes no
                     sense. None: the algorithm has no such choices
     verbose:        the model that answers `Accept: ...; verbose=true`, with more columns. None: there are no more
+    self_test:      what the server compares with the stored answer to a few training rows before it is ready
     metric_line:    the regular expression that finds a metric in the log: `{channel}`, `{name}`, `{kind}` (loss, score)
     max_hosts:      None means any number
     allows_missing: NaN among the features is a missing value, not a mistake
@@ -96,6 +97,7 @@ class Algorithm:
     expected: Callable[[Any], Expected] = lambda model: Expected(model.width)
     adapted: Callable[[Any, Mapping[str, str]], Model] | None = None
     verbose: Callable[[Any], Model] | None = None
+    self_test: Callable[[Any, Batch], Columns] = lambda model, batch: model.predict(batch)
     metric_line: str = QUALITY_LINE
     max_hosts: int | None = None
     allows_missing: bool = False

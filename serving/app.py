@@ -106,12 +106,14 @@ def _default_answer(loaded: LoadedModel, settings: Settings) -> MediaType:
     """What to answer in, and its parameters, where the client accepts anything."""
     offered = loaded.algorithm.response_types
     try:
-        return formats.negotiate(settings.default_accept, offered, offered[0])
+        answer = formats.negotiate(settings.default_accept, offered, offered[0])
+        _is_verbose(answer)
     except NotAcceptableError:
         raise UserError(
             f"environment variable SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT must be one of {', '.join(offered)}, "
-            f"got '{settings.default_accept}'"
+            f"with verbose=true or without, got '{settings.default_accept}'"
         ) from None
+    return answer
 
 
 def _body(asked: Request, limit: int | None) -> bytes:

@@ -22,4 +22,5 @@ algorithm = Algorithm(
     metrics=(Metric("test", "accuracy", "maximize"), Metric("test", "mse", "minimize")),
     content_types=(RECORDIO, CSV),
     verbose=VerboseKNNModel,
+    self_test=KNNModel.self_test,
 )

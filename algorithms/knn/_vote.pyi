@@ -8,5 +8,6 @@ def vote(
     numbers: NDArray[np.int64],
     distances: Dense,
     classifier: bool,
+    farthest: bool,
     answers: NDArray[np.float32],
 ) -> int: ...

@@ -12,7 +12,8 @@ def vote(
     const float[::1] labels,  # IN: (rows,) of all rows of the index
     const int64_t[:, ::1] numbers,  # IN: (n, k) the rows nearest to each query, nearest first; -1 where there is none
     const float[:, ::1] distances,  # IN: (n, k)
-    bint classifier,  # IN: majority of the labels, the nearest one's of those with equal votes; else their mean
+    bint classifier,  # IN: majority of the labels, else their mean
+    bint farthest,  # IN: of labels with equal votes the one that the farthest row has, else the nearest row
     float[::1] answers,  # OUT: (n,)
 ):
     """Returns the first query that has fewer than k neighbours at finite distances, -1 if all have."""
@@ -31,7 +32,7 @@ def vote(
                     break
             else:
                 if classifier:
-                    answers[i] = majority(&labels[0], &numbers[i, 0], k, seen, votes)
+                    answers[i] = majority(&labels[0], &numbers[i, 0], k, farthest, seen, votes)
                 else:
                     total = 0
                     for j in range(k):
@@ -47,7 +48,7 @@ def vote(
 
 
 cdef inline float majority(
-    const float *labels, const int64_t *numbers, Py_ssize_t k, float *seen, Py_ssize_t *votes
+    const float *labels, const int64_t *numbers, Py_ssize_t k, bint farthest, float *seen, Py_ssize_t *votes
 ) noexcept nogil:
     cdef Py_ssize_t different = 0, best = 0, i, j
     cdef float label
@@ -63,4 +64,9 @@ cdef inline float majority(
     for i in range(1, different):  # in the order of their nearest rows
         if votes[i] > votes[best]:
             best = i
+    if farthest:
+        for j in range(k - 1, -1, -1):
+            for i in range(different):
+                if seen[i] == labels[numbers[j]] and votes[i] == votes[best]:
+                    return seen[i]
     return seen[best]

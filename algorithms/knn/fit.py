@@ -19,6 +19,7 @@ from algorithms.machine import free_memory
 from algorithms.report import Counters, log
 from formats import Batch, Expected, FormatError
 
+LARGEST_CLASS = 2**24  # from which float32 does not tell whole numbers apart
 WITHOUT_LABELS = "the rows have no labels; please give every row one, in CSV as its first column."
 
 
@@ -46,9 +47,11 @@ def fit(job: Job, hyperparameters: KNNHyperparameters) -> KNNModel:
             log.info("Getting reservoir sample from algo-%d...", rank)
             shown = (rank, part, rows.shape[1], part)
             log.info("...Got reservoir sample from algo-%d: data=(%d, %d), labels=(%d,), NaNs=0", *shown)
+        del reservoir  # its rows would be held twice
         projection, normalize = projection_of(h, width), h.index_metric == "COSINE"
         rows = prepared(rows, None, normalize, multiple(h, rows.shape[1]))
-        return KNNModel(search(build(rows, h)), labels, h.k, h.predictor_type, width, projection, normalize)
+        index = search(build(rows, h))
+        return KNNModel(index, labels, h.k, h.predictor_type, width, projection, normalize, h.ties)
 
 
 def sampled(job: Job, h: KNNHyperparameters) -> tuple[Reservoir, int]:
@@ -70,6 +73,11 @@ def sampled(job: Job, h: KNNHyperparameters) -> tuple[Reservoir, int]:
             raise FormatError(problem, row=first_row)
         if batch.labels is None:
             raise FormatError(WITHOUT_LABELS, row=first_row)
+        large = np.flatnonzero(np.abs(batch.labels) >= LARGEST_CLASS)
+        if h.predictor_type == "classifier" and large.size:
+            problem = f"a class must be between -{LARGEST_CLASS - 1} and {LARGEST_CLASS - 1}, got about "
+            problem += f"{batch.labels[large[0]]:.0f}: greater float32 labels run together; please number the classes"
+            raise FormatError(problem, row=first_row + int(large[0]))
 
     reservoir = Reservoir(
         h.sample_size, random_bits(h.seed, 1, rank), lambda X: prepared(X, projection, normalize=False)

@@ -58,6 +58,10 @@ class KNNHyperparameters(Hyperparameters):
     mini_batch_size: int = hyperparameter(
         5000, ge=1, description="The number of observations read at a time; the model does not depend on it."
     )
+    ties: Literal["nearest", "farthest"] = hyperparameter(
+        "nearest",
+        description="Whose label wins of those with equal votes; farthest, as in the hosted service.",
+    )
     nprobe: int = hyperparameter(
         5,
         alias="_faiss_index_nprobe",

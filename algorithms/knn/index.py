@@ -115,7 +115,8 @@ def read(path: Path) -> Any:
 
 def _fault(index: Any) -> str | None:
     """What is wrong with an index that was read, which would lead a search outside of it; faiss checks the lengths."""
-    if not isinstance(index, faiss.IndexFlat | faiss.IndexIVFFlat | faiss.IndexIVFPQ):
+    flat = (faiss.IndexFlat, faiss.IndexFlatL2, faiss.IndexFlatIP)
+    if type(index) not in (*flat, faiss.IndexIVFFlat, faiss.IndexIVFPQ):
         return f"it is an {type(index).__name__}"
     if index.metric_type not in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
         return "its metric is neither L2 nor INNER_PRODUCT"

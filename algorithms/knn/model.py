@@ -22,6 +22,7 @@ from formats.batch import Dense
 
 FILE, LABELS, DESCRIPTION = "model_algo-1", "model_algo-1.labels", "model_algo-1.json"
 Predictor = Literal["classifier", "regressor"]
+Ties = Literal["nearest", "farthest"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class KNNModel:
     """search: the index of m rows; labels: (m,) float32, theirs; k: at most m; width: number of features of a query.
 
     Queries are projected, then, if `normalize`, brought to length 1, then padded with zeros to the index's rows.
+    ties: which row's label wins of those with equal votes
     """
 
     search: FlatSearch | ListSearch
@@ -38,10 +40,19 @@ class KNNModel:
     width: int
     projection: Projection | None
     normalize: bool
+    ties: Ties
 
     def predict(self, batch: Batch) -> Columns:
         """The majority or the mean of the labels of the k nearest rows. Raises UserError for rows beyond float32."""
-        return {"predicted_label": self.labelled(batch.features)[0]}
+        X = batch.features
+        rows = max(1, PIECE // self.k)  # searched at once, or the distances of many neighbours would fill the memory
+        answers = [self.labelled(X[start : start + rows])[0] for start in range(0, max(1, len(batch)), rows)]
+        return {"predicted_label": answers[0] if len(answers) == 1 else np.concatenate(answers)}
+
+    def self_test(self, batch: Batch) -> Columns:
+        """Distances to the nearest rows, which stay when `k`, `predictor_type` or `ties` are edited."""
+        rows = prepared(batch.features, self.projection, self.normalize, self.search.width)
+        return {"distances": self.search(rows, min(10, len(self.labels)))[0]}
 
     def labelled(self, X: Dense | sparse.csr_array) -> tuple[NDArray[np.float32], Dense, NDArray[np.int64]]:
         """The answers (n,) to X (n, width); distances (n, k) and numbers (n, k) of the nearest rows, nearest first.
@@ -58,7 +69,8 @@ class KNNModel:
     def _labelled(self, X: Dense | sparse.csr_array) -> tuple[NDArray[np.float32], Dense, NDArray[np.int64]]:
         distances, numbers = self.search(prepared(X, self.projection, self.normalize, self.search.width), self.k)
         answers = np.empty(len(numbers), np.float32)
-        if vote(self.labels, numbers, distances, self.predictor_type == "classifier", answers) >= 0:
+        classifier, farthest = self.predictor_type == "classifier", self.ties == "farthest"
+        if vote(self.labels, numbers, distances, classifier, farthest, answers) >= 0:
             raise UserError(TOO_LARGE)
         return answers, distances, numbers
 
@@ -75,6 +87,7 @@ class KNNModel:
             "predictor_type": self.predictor_type,
             "dimension_reduction": reduction,
             "normalize": self.normalize,
+            "ties": self.ties,
             "version": "1.0",
             "feature_dim": self.width,
         }
@@ -130,7 +143,7 @@ def prepared(X: Dense | sparse.csr_array, projection: Projection | None, normali
         X = X.toarray()
     if normalize:
         lengths = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))
-        X = (X / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
+        X = X / np.where(lengths > 0, lengths, 1).astype(np.float32)[:, None]
     if X.shape[1] < width:
         wide = np.zeros((len(X), width), np.float32)
         wide[:, : X.shape[1]] = X
@@ -174,12 +187,15 @@ def _described(description: _Description, searched: FlatSearch | ListSearch, lab
     if "feature_dim" in fields:
         low, high = (1, d) if projection is None else (width, width)
         width = description.integer("feature_dim", low, high, f"an integer in [{low}, {high}], as the index has {d}")
-    return KNNModel(searched, labels, k, predictor_type, width, projection, normalize)
+    ties = fields.get("ties", "farthest")  # of the hosted service, as its published accuracies say
+    if ties not in get_args(Ties):
+        raise description.wrong("ties", f"one of {', '.join(get_args(Ties))}", ties)
+    return KNNModel(searched, labels, k, predictor_type, width, projection, normalize, ties)
 
 
 def _projection(description: _Description, d: int) -> Projection | None:
     reduction = description.fields.get("dimension_reduction")
-    if not reduction:
+    if not reduction or (isinstance(reduction, dict) and reduction.get("type", reduction) is None):
         return None
     if not isinstance(reduction, dict):
         raise description.wrong("dimension_reduction", "null or a JSON object", reduction)
@@ -196,4 +212,6 @@ def _projection(description: _Description, d: int) -> Projection | None:
     seed = description.integer("seed", 0, 2**32 - 1, "an integer in [0, 4294967295]", reduction)
     width = description.integer("input_dim", 1, 2**31 - 1, "an integer >= 1", reduction)
     target = description.integer("target_dim", 1, d, f"an integer in [1, {d}], as the index has {d}", reduction)
-    return Projection(kind, seed, width, target)
+    projection = Projection(kind, seed, width, target)
+    projection.draw()  # once, for all workers that the server forks
+    return projection

@@ -38,6 +38,10 @@ class Projection:
             pieces = [self._transformed(X[start : start + rows]) for start in range(0, X.shape[0], rows)]
             return np.concatenate(pieces) if pieces else np.empty((0, self.target), np.float32)
 
+    def draw(self) -> None:
+        """Draws what is random now, and not with the first rows."""
+        _ = self._matrix if self.kind == "sign" else self._hadamard
+
     @property
     def padded(self) -> int:
         """The least power of two that is not below `width`."""

@@ -122,8 +122,12 @@ def _parts(seen: NDArray[np.int64], size: int, random: np.random.Generator) -> N
     if total <= size:
         return seen
     # NumPy draws from fewer than 10**9 rows; of more, hosts of as many times fewer rows are as good as the same
-    halvings = max(0, total.bit_length() - 29)
-    return random.multivariate_hypergeometric(seen >> halvings, size, method="marginals")
+    fewer = seen >> max(0, total.bit_length() - 29)
+    if size > fewer.sum():
+        raise UserError(
+            f"hyperparameter 'sample_size' must be at most {fewer.sum()} for {total} rows on several hosts, got {size}"
+        )
+    return random.multivariate_hypergeometric(fewer, size, method="marginals")
 
 
 def numbers_of_hosts(cluster: Cluster, number: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.linalg.blas import dsyr, dsyrk
 
 from algorithms.cluster import Cluster
-from algorithms.pca.decompose import Components, leading
+from algorithms.pca.decompose import Components, about_zero, leading
 from formats.batch import Dense
 
 ROWS = 512  # of a piece in float64: 784 features of them stay in the cache between being centred and being multiplied
@@ -39,13 +39,13 @@ class Covariance:
         self._buffer = np.empty((ROWS, d))
 
     def add(self, X: Dense | sparse.csr_array) -> None:
-        """Adds rows (n, d). Sparse ones are multiplied as such, where c is 0 and it is faster."""
+        """Adds rows (n, d). Sparse ones are multiplied as such, where it is faster."""
         n, d = X.shape
         self.count += n
-        if not isinstance(X, np.ndarray) and not self.shift.any():
-            work = (np.diff(X.indptr).astype(np.float64) ** 2).cumsum()
+        if not isinstance(X, np.ndarray):
+            work = ((np.diff(X.indptr) + np.count_nonzero(self.shift)).astype(np.float64) ** 2).cumsum()
             if n and work[-1] * SPARSE_COST < n * d * d:
-                self._add_sparse(X, work)
+                self._add_sparse(shifted(X, self.shift), work)
                 return
         for Z in centred(X, self.shift, self._buffer):
             self.sums += Z.sum(axis=0)
@@ -59,7 +59,7 @@ class Covariance:
         while start < len(work):
             before = work[start - 1] if start else 0
             stop = max(start + 1, int(work.searchsorted(before + PRODUCTS, "right")))
-            part = X[start:stop].astype(np.float64)
+            part = X[start:stop]
             product = part.T @ part  # no cell is there twice, and rows are columns
             cells[np.repeat(np.arange(0, d * d, d), np.diff(product.indptr)) + product.indices] += product.data
             start = stop
@@ -82,9 +82,20 @@ class Covariance:
         constant = scatter.diagonal() <= NOISE * before
         scatter[constant] = 0
         scatter[:, constant] = 0
-        if not self.centred:
-            dsyr(self.count, self.mean(), a=scatter, overwrite_a=1)
-        return leading(scatter, k)
+        return leading(scatter, k) if self.centred else about_zero(scatter, self.mean(), self.count, k)
+
+
+def shifted(X: sparse.csr_array, shift: NDArray[np.float64]) -> sparse.csr_array:
+    """X less the shift in float64, sparse: few features are shifted, which most rows have anyway."""
+    moved = np.flatnonzero(shift)
+    exact = X.astype(np.float64)
+    if not moved.size:
+        return exact
+    n = X.shape[0]
+    values = exact[:, moved].toarray() - shift[moved]
+    starts = np.arange(0, values.size + 1, len(moved))
+    exact.data[shift[exact.indices] != 0] = 0
+    return exact + sparse.csr_array((values.reshape(-1), np.tile(moved, n), starts), shape=X.shape)
 
 
 def centred(

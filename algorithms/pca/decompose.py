@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.linalg import lapack
+from scipy.linalg.blas import dsyr
 
 from formats.batch import Dense
 
 Matrix = NDArray[np.float64]
 EPSILON = float(np.finfo(np.float64).eps)
 SMALL = 1e-8  # share of the greatest eigenvalue below which a solver that is exact to EPSILON of it loses directions
-UNEQUAL = 100.0  # ratio of variances from which the scales of the columns are worth taking apart
+ZERO = 16 * EPSILON  # share of the greatest eigenvalue that is nothing but rounding
+UNEQUAL = 1e6  # ratio of variances from which the scales of the columns are worth taking apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def leading(C: Matrix, k: int) -> Components:
     if values[0] < SMALL * values[-1] and variances.max() > UNEQUAL * lowest:
         values, vectors = graded(C, k)
     else:
-        values = np.where(values > max(d, 64) * EPSILON * values[-1], values, 0)
+        values = np.where(values > ZERO * values[-1], values, 0)
     return Components(values, vectors, total)
 
 
@@ -56,14 +58,8 @@ def graded(C: Matrix, k: int) -> tuple[NDArray[np.float64], Matrix]:
     eigenvectors, and Jacobi's method finds them without mixing the scales (Demmel and Veselic, "Jacobi's Method is More
     Accurate than QR", SIAM J. Matrix Anal. Appl. 13, 1992; Drmac and Veselic, LAPACK Working Notes 169 and 170).
     """
-    variances = C.diagonal()
-    varying = np.flatnonzero(variances > 0)
-    D = np.sqrt(variances[varying])
-    A = C[np.ix_(varying, varying)] / D / D[:, None]
-    U, pivots, rank, _ = lapack.dpstrf(A, lower=0)
-    W = np.empty((len(D), rank), order="F")
-    W[pivots - 1] = np.triu(U)[:rank].T
-    W *= D[:, None]
+    W, varying = factor(C)
+    rank = W.shape[1]
     # joba 2 pivots rows as well as columns, which the scales of W's rows need; jobu 0: U, jobv 3: no V
     roots, left, _, work, _, info = lapack.dgejsv(W, joba=2, jobu=0, jobv=3)
     if info:
@@ -72,6 +68,37 @@ def graded(C: Matrix, k: int) -> tuple[NDArray[np.float64], Matrix]:
     vectors = np.zeros((len(C), kept))
     vectors[varying] = left[:, :kept][:, ::-1]
     return padded((roots[:kept][::-1] * (work[0] / work[1])) ** 2, vectors, k)
+
+
+def factor(C: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
+    """W (m, rank), W W' = C, of the m rows and columns of C whose diagonal is not 0; and their numbers (m,)."""
+    variances = C.diagonal()
+    varying = np.flatnonzero(variances > 0)
+    D = np.sqrt(variances[varying])
+    A = C[np.ix_(varying, varying)] / D / D[:, None]
+    U, pivots, rank, _ = lapack.dpstrf(A, lower=0, overwrite_a=1)
+    W = np.empty((len(D), rank), order="F")
+    W[pivots - 1] = np.triu(U)[:rank].T
+    W *= D[:, None]
+    return W, varying
+
+
+def about_zero(C: Matrix, mean: NDArray[np.float64], n: int, k: int) -> Components:
+    """The k leading components of C + n mean' mean, of n rows about 0. C is used up.
+
+    A mean that is far greater than the rows differ leaves none of their digits in that sum: the singular values of the
+    factors of C and of the mean, side by side, have them.
+    """
+    W, varying = factor(C)
+    sides = np.zeros((len(C), W.shape[1] + 1))
+    sides[varying, :-1], sides[:, -1] = W, np.sqrt(n) * mean
+    total = float(C.diagonal().sum()) + n * float(mean @ mean)
+    dsyr(n, mean, a=C, overwrite_a=1)
+    found = leading(C, k)
+    if found.values[0] < SMALL * found.values[-1]:
+        vectors, roots, _ = linalg.svd(sides, full_matrices=False, overwrite_a=True, check_finite=False)
+        found = Components(*padded(roots[:k][::-1] ** 2, vectors[:, :k][:, ::-1], k), total)
+    return found
 
 
 def padded(values: NDArray[np.float64], vectors: Matrix, k: int) -> tuple[NDArray[np.float64], Matrix]:

@@ -60,35 +60,39 @@ def block_rows(d: int) -> int:
 def summary_near(cluster: Cluster, first: Batch | None, hyperparameters: PCAHyperparameters) -> Covariance | Sketch:
     """An empty summary, of rows relative to the mean of the hosts' first ones.
 
-    Sparse rows are summed up as they are, relative to 0, since taking a mean from them would fill them.
+    Features that sparse rows mostly lack are summed up as they are, relative to 0: a mean would fill them.
     """
     d, h = hyperparameters.feature_dim, hyperparameters
-    share = np.zeros(d + 2)  # sum of the rows, their number, whether they are sparse
+    share = np.zeros((3, d))  # sums of the features, rows that have them, rows
     if first is not None:
-        share[-2:] = len(first), first.is_sparse
-        if isinstance(first.features, np.ndarray):
-            share[:-2] = first.features.sum(axis=0, dtype=np.float64)
-    share = cluster.all_reduce(share)
+        X = first.features
+        share[0], share[2] = X.sum(axis=0, dtype=np.float64), len(first)
+        share[1] = len(first) if isinstance(X, np.ndarray) else np.bincount(X.indices, minlength=d)
+    sums, present, rows = cluster.all_reduce(share)
+    filled = 2 * present > rows
     shift = np.zeros(d)
-    if share[-2] and not share[-1]:
-        shift = (share[:-2] / share[-2]).astype(np.float32).astype(np.float64)  # x - c is exact in float64
+    # rounded, so that differences of float32 numbers near to it are exact in float64
+    shift[filled] = (sums[filled] / rows[filled]).astype(np.float32)
     extra = max(10, h.num_components) if h.extra_components == -1 else h.extra_components
     size = h.num_components + extra
     # a sketch half as wide as the whole matrix takes as much time and memory
     if h.algorithm_mode == "randomized" and d > FEW and 2 * size < d:
+        require_memory(
+            6 * 8 * d * size, f"the sketch of {d} features by {size}", "num_components or extra_components lower"
+        )
         return Sketch(shift, size, h.seed, centred=h.subtract_mean)
-    require_memory(d)
+    remedy = "algorithm_mode to randomized, with few components"
+    require_memory(4 * 8 * d**2, f"the covariance matrix of {d} features", remedy)
     return Covariance(shift, centred=h.subtract_mean)
 
 
-def require_memory(d: int) -> None:
-    """Raises UserError where a covariance matrix and a copy of it would not fit."""
-    needed, free = 2 * 8 * d**2, free_memory()
+def require_memory(needed: int, what: str, remedy: str) -> None:
+    """Raises UserError where a summary, and what finding its components takes besides, would not fit."""
+    free = free_memory()
     if not needed <= free:
         raise UserError(
-            f"the covariance matrix of {d} features needs {needed / 2**30:.1f} GiB of memory, there are "
-            f"{free / 2**30:.1f} GiB. Please set algorithm_mode to randomized, with few components, or use a larger "
-            "instance."
+            f"{what} needs {needed / 2**30:.1f} GiB of memory, there are {free / 2**30:.1f} GiB. "
+            f"Please set {remedy}, or use a larger instance."
         )
 
 
@@ -120,7 +124,7 @@ def model_of(summary: Covariance | Sketch, k: int) -> PCAModel:
         raise UserError(TOO_LARGE)
     share = components.values.sum() / components.total if components.total > 0 else 1.0
     about = "about " if isinstance(summary, Sketch) else ""
-    log.info("%d component(s) hold %s%.6f of the variance of the training data.", k, about, min(share, 1.0))
+    log.info("%d component(s) hold %s%.6f of what the training data vary.", k, about, min(share, 1.0))
     return model
 
 
@@ -128,6 +132,8 @@ def evaluate(
     job: Job, hyperparameters: PCAHyperparameters, model: PCAModel, batches: Iterator[Batch]
 ) -> dict[str, float]:
     """The mean squared distance of the rows to their reconstructions, and the share of what varies that these hold.
+
+    Varies: from the mean of the training rows, or from 0 without subtract_mean.
 
     A row less the mean is y, its projection p = y V, its reconstruction mean + p V'. Then |y - p V'|^2 is
     |y|^2 - 2 |p|^2 + p V'V p', where V'V is 1 but for the rounding of V.

@@ -37,18 +37,20 @@ class PCAModel:
         return int(self.v.shape[0])
 
     @cached_property
-    def _exact(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and components in float64: rounded from it, an answer is the same alone and among other rows.
+    def _exact(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Mean, components, and the mean's projection, in float64.
 
-        The order in which BLAS adds up products depends on the number of rows.
+        The order in which BLAS adds up products depends on the number of rows: rounded from float64, an answer is the
+        same alone and among other rows, unless its terms cancel.
         """
-        return self.mean.astype(np.float64), self.v.astype(np.float64)
+        mean, v = self.mean.astype(np.float64), self.v.astype(np.float64)
+        return mean, v, mean @ v
 
     def predict(self, batch: Batch) -> Columns:
         """`projection` (n_rows, n) float32: (x - mean) v. Raises UserError where float32 cannot hold it."""
-        X, (mean, v) = batch.features, self._exact
+        X, (mean, v, of_mean) = batch.features, self._exact
         # of sparse rows the mean is taken afterwards, as it would fill them
-        exact = (X - mean) @ v if isinstance(X, np.ndarray) else X.astype(np.float64) @ v - mean @ v
+        exact = (X - mean) @ v if isinstance(X, np.ndarray) else X.astype(np.float64) @ v - of_mean
         with np.errstate(over="ignore"):
             projection = exact.astype(np.float32)
         if first_not_finite(projection.reshape(-1).view(np.uint32)) >= 0:
@@ -72,6 +74,8 @@ class PCAModel:
         if isinstance(arrays, dict) and arrays.keys() == {"mean", "v", "s"}:
             mean, v, s = (np.ascontiguousarray(arrays[name], np.float32) for name in ("mean", "v", "s"))
             if v.ndim == 2 and v.size and (mean.shape, s.shape) == ((1, v.shape[0]), (v.shape[1],)):
+                if not all(np.isfinite(array).all() for array in (mean, v, s)):
+                    raise UserError(f"{path} is not a PCA model: it holds NaN or infinite numbers")
                 return cls(mean, v, s)
         raise UserError(
             f"{path} is not a PCA model: it must hold the arrays mean (1, feature_dim), "

@@ -12,7 +12,7 @@ from scipy import linalg, sparse
 from scipy.linalg.blas import ddot, dgemm
 
 from algorithms.cluster import Cluster
-from algorithms.pca.covariance import ROWS, centred
+from algorithms.pca.covariance import ROWS, centred, shifted
 from algorithms.pca.decompose import EPSILON, Components, padded
 from formats.batch import Dense
 
@@ -36,10 +36,10 @@ class Sketch:
         self._buffer = np.empty((max(64, min(ROWS, VALUES // d)), d))
 
     def add(self, X: Dense | sparse.csr_array) -> None:
-        """Adds rows (n, d). Of sparse ones only the columns that occur are touched, where c is 0."""
+        """Adds rows (n, d). Of sparse ones only the columns that occur are touched, unless most would be."""
         self.count += X.shape[0]
-        if not isinstance(X, np.ndarray) and not self.shift.any():
-            self._add_sparse(X)
+        if not isinstance(X, np.ndarray) and 2 * np.count_nonzero(self.shift) < X.shape[1]:
+            self._add_sparse(shifted(X, self.shift))
             return
         omega = self._signs.astype(np.float64)
         for Z in centred(X, self.shift, self._buffer):
@@ -52,7 +52,7 @@ class Sketch:
 
     def _add_sparse(self, X: sparse.csr_array) -> None:
         columns, place = np.unique(X.indices, return_inverse=True)
-        values = X.data.astype(np.float64)
+        values = X.data
         part = sparse.csr_array((values, place, X.indptr), shape=(X.shape[0], len(columns)))
         self.sums[columns] += np.bincount(place, values, len(columns))
         self.squares += float(np.vdot(values, values))
@@ -76,13 +76,15 @@ class Sketch:
         nu Omega, which makes rounding errors harmless and is taken from the eigenvalues again. The sums are used up.
         """
         Y, omega, total = self.sketch, self._signs.astype(np.float64), self.squares
+        # of what is added up, whose rounding errors stay when the mean is taken out
+        nu = len(Y) ** 0.5 * EPSILON * float(np.linalg.norm(Y))
         Y -= np.outer(self.sums / self.count, self.sums @ omega)
         total -= float(self.sums @ self.sums) / self.count
         if not self.centred:
             mean = self.mean()
             Y += np.outer(self.count * mean, mean @ omega)
             total += self.count * float(mean @ mean)
-        nu = len(Y) ** 0.5 * EPSILON * float(np.linalg.norm(Y))
+            nu = max(nu, len(Y) ** 0.5 * EPSILON * float(np.linalg.norm(Y)))
         Y += nu * omega
         core = omega.T @ Y
         weights, basis = linalg.eigh((core + core.T) / 2, check_finite=False)

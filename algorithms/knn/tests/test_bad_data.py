@@ -50,6 +50,13 @@ def test_labels_that_are_not_finite(refused, value):
     )
 
 
+def test_classes_that_float32_does_not_tell_apart(refused):
+    labels = LABELS.copy()
+    labels[7] = 20180601
+    sentence = refused((normal(400, 4), labels))
+    assert "row 8: a class must be between -16777215 and 16777215, got about 20180600" in sentence
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_fewer_rows_than_neighbours(refused, n):
     assert refused((normal(n, 4), LABELS[:n])).startswith(

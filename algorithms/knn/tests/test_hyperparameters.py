@@ -47,7 +47,7 @@ TABLE = [
     ("index_type", "faiss.Flat", f"one of {', '.join(INDEXES)}", {name: name for name in INDEXES}, ("Flat", ""), None),
     ("mini_batch_size", 5000, POSITIVE, {"1": 1, "15000": 15000}, NO_POSITIVE_INTEGERS, None),
 ]  # fmt: skip
-OURS = {"seed", "nprobe"}
+OURS = {"seed", "nprobe", "ties"}
 
 
 def parse(**given: object) -> KNNHyperparameters:
@@ -60,7 +60,7 @@ def refusal(**given: object) -> str:
     return str(error.value)
 
 
-def test_the_names_are_the_tables_and_two_more():
+def test_the_names_are_the_tables_and_three_more():
     assert set(KNNHyperparameters.model_fields) == {row[0] for row in TABLE} | OURS
 
 

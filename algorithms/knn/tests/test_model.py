@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from algorithms import artifact
+from algorithms.errors import UserError
 from algorithms.knn.tests.oracle import METRICS
 from algorithms.knn.tests.streams import algorithm, neighbours, predicted, train
 from algorithms.knn.tests.test_search import normal
@@ -34,6 +35,22 @@ def edit(folder, **fields):
     (folder / "model_algo-1.json").write_text(json.dumps(described(folder) | fields))
 
 
+def test_ties(tmp_path):
+    """Two neighbours, a vote each: the nearest row's label, or, of a hosted model, the farthest row's."""
+    rows, labels = np.array([[0], [1], [9]], np.float32), np.array([5, 3, 4], np.float32)
+    train(rows, labels, k=2, predictor_type="classifier").save(tmp_path)
+    assert predicted(algorithm.load(tmp_path), [[0.4], [0.6]]).tolist() == [5, 3]
+    fields = described(tmp_path)
+    del fields["ties"]
+    (tmp_path / "model_algo-1.json").write_text(json.dumps(fields))
+    assert predicted(algorithm.load(tmp_path), [[0.4], [0.6]]).tolist() == [3, 5]
+    model = train(rows, labels, k=2, predictor_type="classifier", ties="farthest")
+    assert predicted(model, [[0.4], [0.6]]).tolist() == [3, 5]
+    edit(tmp_path, ties="none")
+    with pytest.raises(UserError, match='ties must be one of nearest, farthest, got "none"'):
+        algorithm.load(tmp_path)
+
+
 @each_index
 def test_three_files(tmp_path, given):
     train(ROWS, LABELS, **given).save(tmp_path)
@@ -54,6 +71,7 @@ def test_flat_files_by_hand(tmp_path):
         "predictor_type": "classifier",
         "dimension_reduction": None,
         "normalize": False,
+        "ties": "nearest",
         "version": "1.0",
         "feature_dim": 8,
     }

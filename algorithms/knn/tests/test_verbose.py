@@ -2,13 +2,18 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from algorithms import artifact
+from algorithms.errors import UserError
 from algorithms.knn.tests.oracle import majority, nearest
 from formats.record_pb2 import Record
+from serving.app import create_app
+from serving.settings import Settings
 from tests.examples import CSV, JSON, JSONLINES, RECORDIO, encoded
 from tests.job_folder import JobFolder, Served
 
@@ -80,7 +85,6 @@ def test_one_neighbours_answer_is_still_a_list(job: JobFolder, tmp_path) -> None
         (tmp_path / "model" / path.name).write_bytes(path.read_bytes())
     described = json.loads((tmp_path / "model" / "model_algo-1.json").read_text()) | {"k": 1}
     (tmp_path / "model" / "model_algo-1.json").write_text(json.dumps(described))
-    (tmp_path / "model" / "manifest.json").unlink()
     with JobFolder(tmp_path, "knn").serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
         for accept in (JSON, JSONLINES):
             [row] = rows_of(server.invoke(encoded(ROWS[:1], CSV), CSV, f"{accept};verbose=true").body, accept)
@@ -106,6 +110,14 @@ def test_short_answers_in_csv(served: Served) -> None:
     cells = served.invoke(encoded(QUERIES, CSV), CSV, CSV).body.decode().split("\n")
     long = rows_of(served.invoke(encoded(QUERIES, CSV), CSV, f"{CSV};verbose=true").body, CSV)
     assert [float(cell) for cell in cells] == [row["predicted_label"] for row in long]
+
+
+@pytest.mark.parametrize("edited", [{"k": 200}, {"predictor_type": "regressor"}, {"ties": "farthest"}])
+def test_an_edited_model_passes_its_self_test(job: JobFolder, tmp_path, edited: dict[str, object]) -> None:
+    shutil.copytree(job.model, tmp_path / "model")
+    description = tmp_path / "model" / "model_algo-1.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | edited))
+    artifact.load(tmp_path / "model", "knn").self_test()
 
 
 @pytest.mark.parametrize("value", ["maybe", "1", "yes", ""])
@@ -146,3 +158,10 @@ def test_the_uid_is_echoed(served: Served) -> None:
     record.uid = "abc"
     answer = served.invoke(record.SerializeToString(), RECORDIO, f"{RECORDIO}; verbose=true").body
     assert Record.FromString(answer[8 : 8 + int.from_bytes(answer[4:8], "little")]).uid == "abc"
+
+
+def test_a_default_that_is_neither_true_nor_false(job: JobFolder) -> None:
+    """Said when the server starts, not to each client."""
+    settings = Settings.read({"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": f"{JSON}; verbose=maybe"})
+    with pytest.raises(UserError, match="with verbose=true or without, got 'application/json; verbose=maybe'"):
+        create_app(artifact.load(job.model, "knn"), settings)

@@ -20,11 +20,11 @@ def neighbourhoods(draw):
     return labels, np.array(orders, np.int64).reshape(n, k)
 
 
-def answers(labels, numbers, classifier, distances=None):
+def answers(labels, numbers, classifier, distances=None, farthest=False):
     n, k = numbers.shape
     told = np.tile(np.arange(k, dtype=np.float32), (n, 1)) if distances is None else distances
     found = np.full(n, np.nan, np.float32)
-    vote(labels, numbers, np.ascontiguousarray(told), classifier, found)
+    vote(labels, numbers, np.ascontiguousarray(told), classifier, farthest, found)
     return found
 
 
@@ -33,6 +33,13 @@ def test_the_most_frequent_label_of_several_the_nearest_ones(given):
     labels, numbers = given
     wanted = [majority(labels[row].tolist()) for row in numbers]
     assert answers(labels, numbers, True).tolist() == wanted
+
+
+@given(neighbourhoods())
+def test_the_most_frequent_label_of_several_the_farthest_ones(given):
+    labels, numbers = given
+    wanted = [majority(labels[row].tolist()[::-1]) for row in numbers]  # seen from the farthest, it is the nearest
+    assert answers(labels, numbers, True, farthest=True).tolist() == wanted
 
 
 @given(neighbourhoods())

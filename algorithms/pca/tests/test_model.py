@@ -105,6 +105,7 @@ MISFITS = {
     "another number of s": {**ARRAYS, "s": S[:1]},
     "s of two dimensions": {**ARRAYS, "s": S[None]},
     "no components": {**ARRAYS, "v": V[:, :0], "s": S[:0]},
+    "numbers that are none": {**ARRAYS, "v": V * np.float32(np.nan)},
     "no features": {**ARRAYS, "v": V[:0], "mean": MEAN[:, :0]},
 }
 

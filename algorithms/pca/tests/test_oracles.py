@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.decomposition import PCA
 
 from algorithms.pca.fit import fit
@@ -173,3 +174,27 @@ def test_subnormal_and_tiny_values(train):
     s, v = full_pca(rows, 2)
     assert angle(model.v, v) < FLOAT32
     np.testing.assert_allclose(model.s, s * 1e-30, rtol=1e-5)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_sparse_rows_with_a_feature_far_off(train, density):
+    """It is shifted alone: the others stay sparse, and none is taken for constant."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(3000, 30)) * np.linspace(1, 3, 30) * (random.random((3000, 30)) < density)
+    rows[:, 0] += 1e7
+    rows = rows.astype(np.float32)
+    s, v = full_pca(rows, 5)
+    for mode in ("regular", "randomized"):
+        model = train(sparse.csr_array(rows), 5, algorithm_mode=mode)
+        assert angle(model.v, v) < FLOAT32
+        np.testing.assert_allclose(model.s, s, rtol=FLOAT32)
+
+
+def test_far_from_zero_without_taking_the_mean_out(train):
+    """The mean is the first component, 1e7 times as long as the others, which keep their digits."""
+    random = np.random.default_rng(0)
+    rows = (random.normal(size=(3000, 6)) * np.arange(1, 7) + 1e7).astype(np.float32)
+    s, v = components(rows, 4, subtract_mean=False)
+    model = train(rows, 4, subtract_mean="false")
+    assert angle(model.v, v) < 1e-5
+    np.testing.assert_allclose(model.s, s, rtol=1e-5)
