@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from algorithms.pca.fit import fit
 from algorithms.pca.model import PCAModel
 
