@@ -18,7 +18,7 @@ def kernels() -> list[Extension]:
             ".".join(source.with_suffix("").parts),
             [str(source)],
             language="c++",
-            extra_compile_args=["-O3", "-std=c++17", "-fopenmp", *MACHINE],
+            extra_compile_args=["-O3", "-fno-math-errno", "-std=c++17", "-fopenmp", *MACHINE],
             extra_link_args=["-fopenmp"],
         )
         for folder in ("formats", "algorithms")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -39,11 +40,15 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number that training reports; `channel:name` is what the guide and the tuner call it."""
+    """A number that training reports; `channel:name` is what the guide and the tuner call it.
+
+    pattern: a regular expression of its names in the log, where they say more: `binary_f_1.000` is a `binary_f_beta`
+    """
 
     channel: str
     name: str
     direction: Literal["minimize", "maximize"]
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,8 @@ class Algorithm:
         return {alias for name in self.content_types for alias in formats.find(name).MEDIA_TYPES}
 
     def metric(self, channel: str, name: str) -> Metric:
-        """The declared metric of this name; a metric that nobody declared must not be reported."""
+        """The declared metric that the log calls so; a metric that nobody declared must not be reported."""
         for metric in self.metrics:
-            if (metric.channel, metric.name) == (channel, name):
-                return metric
+            if metric.channel == channel and re.fullmatch(metric.pattern or re.escape(metric.name), name):
+                return replace(metric, name=name)
         raise LookupError(f"{self.name} declares no metric {channel}:{name}")

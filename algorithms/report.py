@@ -75,6 +75,12 @@ class Report:
         for name, value in values.items():
             self._write(metric=name.replace("-", ":", 1), value=value, epoch=number)
 
+    def criterion(self, epoch: int, name: str, value: float) -> None:
+        """`#early_stopping_criteria_metric`: the value that says whether an epoch was an improvement."""
+        log.info(
+            "#early_stopping_criteria_metric: host=%s, epoch=%d, criteria=%s, value=%r", self._host, epoch, name, value
+        )
+
     def progress(self, epochs_done: int, epochs: int) -> None:
         """`#progress_metric`, in percent of all epochs."""
         percent = 100 * epochs_done / epochs

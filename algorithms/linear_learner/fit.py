@@ -1,0 +1,337 @@
+"""Training: epochs over mini-batches for all models at once, then the choice of the best."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algorithms.errors import UserError
+from algorithms.job import Job, NothingLearned
+from algorithms.linear_learner.early_stopping import EarlyStopping
+from algorithms.linear_learner.grid import settings
+from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
+from algorithms.linear_learner.loss import Loss
+from algorithms.linear_learner.model import LinearModel
+from algorithms.linear_learner.rows import agreed_width, block_rows, label_check, share, steps
+from algorithms.linear_learner.scaler import Moments, Scaler, moments
+from algorithms.linear_learner.selection import Assessment, Candidate, as_threshold, metric, objective_name
+from algorithms.linear_learner.trainer import Trainer
+from algorithms.report import Counters, log
+from formats import Batch, FormatError
+from formats.batch import concatenate
+
+ABSENT = 1e6  # the greatest weight of a class, which one that is not in the first rows gets
+SHOWN = 10  # constant features that the log names
+ASSESSED_ROWS = 5000  # scored at a time
+SCORES_AT_ONCE = 2**22
+
+
+def fit(job: Job, hyperparameters: LinearLearnerHyperparameters) -> LinearModel:
+    """Trains on `train`, and chooses on `validation` if it is there. Raises UserError for data that cannot be used."""
+    _require_channel(job, hyperparameters)
+    training = Training(job, hyperparameters)
+    for epoch in range(hyperparameters.epochs):
+        with job.report.timed("update.time"):
+            losses = training.epoch(epoch)
+        if training.stopped:
+            break
+        training.report(epoch, losses)
+        job.report.progress(epoch + 1, hyperparameters.epochs)
+        if training.early_stopping.is_over:
+            log.info("Early stop condition met. Stopping training.")
+            break
+    job.report.throughput(training.records, time.perf_counter() - training.started)
+    with job.report.timed("finalize.time"):
+        return training.best_model()
+
+
+def raw_loss(h: LinearLearnerHyperparameters) -> Loss:
+    """The loss of labels in their own unit."""
+    return Loss(h.loss_function, h.margin, h.quantile, h.loss_insensitivity, h.huber_delta)
+
+
+def _require_channel(job: Job, h: LinearLearnerHyperparameters) -> None:
+    """A tuning job's objective must be of a channel that is there."""
+    channel = h.tuning_objective_metric.partition(":")[0]
+    if channel in ("validation", "test") and channel not in job.channels:
+        raise UserError(
+            f"channel '{channel}' is missing: hyperparameter '_tuning_objective_metric' is "
+            f"'{h.tuning_objective_metric}'. Please provide the channel, or tune for a metric of channel 'train'."
+        )
+
+
+class Training:
+    """A job between its epochs. Hosts hold the same models; each of them reads its own rows."""
+
+    def __init__(self, job: Job, h: LinearLearnerHyperparameters) -> None:
+        self.job, self.h = job, h
+        self.started = time.perf_counter()
+        self.records = 0
+        self.early_stopping = EarlyStopping(h.early_stopping_patience, h.early_stopping_tolerance)
+        self._random = np.random.default_rng(h.seed)
+        self._chosen = settings(h, self._random)
+        self._raw_loss = raw_loss(h)
+        self._check = label_check(h)
+        self._width = None if h.feature_dim == "auto" else h.feature_dim
+        self._counters = Counters()
+        self._seen = np.zeros(2 if h.predictor_type == "binary_classifier" else h.num_classes)  # rows of each class
+        self._trainer: Trainer | None = None
+        self._losses = np.zeros(len(self._chosen))  # of the last epoch
+        self._class_weights: NDArray[np.float32] | None = None  # in the objective
+        self._objective = objective_name(self._raw_loss, weighted=False)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether any host was told to stop."""
+        return self.job.cluster.total(self.job.stopped()) > 0
+
+    def epoch(self, number: int) -> NDArray[np.float64]:
+        """One pass over the channel `train`. Returns the mean loss of each model while it learned, (m,)."""
+        job, h, size = self.job, self.h, self.h.mini_batch_size
+        rows = block_rows(size, self._width)
+        total, n, mine, blocks = np.zeros(len(self._chosen)), 0.0, 0, 0
+        with share(job.channels["train"], job.cluster, rows, self._width, self._check) as source:
+            if self._trainer is None:
+                with job.report.timed("initialize.time"):
+                    source = self._initialise(source)
+            assert self._trainer is not None  # noqa: S101
+            assert self._width is not None  # noqa: S101
+            for block in job.cluster.in_step(source, self._width, job.stopped):
+                labels = np.empty(0, np.float32) if block.labels is None else block.labels
+                if h.predictor_type != "regressor" and number == 0:
+                    self._seen += np.bincount(labels.astype(np.intp), minlength=len(self._seen))
+                for start in range(0, steps(job.cluster, block, size) * size, size):
+                    losses, count = self._trainer.step(
+                        job.cluster, block.features[start : start + size], labels[start : start + size]
+                    )
+                    total += losses
+                    n += count
+                mine += len(block)
+                blocks += -(-len(block) // size)
+        self.records += mine
+        job.report.metrics(self._counters.epoch(mine, blocks), Meta="training_data_iter", epoch=number)
+        if n == 0:
+            raise NothingLearned if self.stopped else job.channels["train"].without_data()
+        if not self.stopped:
+            self._require_classes(number)
+        self._require_finite(total, number)
+        self._losses = np.where(np.isfinite(total), total / n, np.inf)
+        return self._losses
+
+    def _initialise(self, source: Iterator[Batch]) -> Iterator[Batch]:
+        """Makes the trainer from the first rows, and gives all rows back."""
+        job, h = self.job, self.h
+        wanted = -(-h.num_point_for_scaler // job.cluster.size)
+        head: list[Batch] = []
+        while sum(map(len, head)) < wanted and (batch := next(source, None)) is not None:
+            head.append(batch)
+        self._width = agreed_width(job.cluster, head[0].width if head else 0)
+        if not self._width:
+            raise NothingLearned if self.stopped else job.channels["train"].without_data()
+        some = [concatenate(head).rows(0, wanted)] if head else []
+        found = moments(job.cluster, some, self._width)
+        is_sparse = job.cluster.total(any(batch.is_sparse for batch in head)) > 0
+        scaler = self._scaler(found, is_sparse)
+        weights = self._weights(some)
+        constant = found.deviation[:-1] == 0
+        if constant.any():
+            names = ", ".join(str(i + 1) for i in np.flatnonzero(constant)[:SHOWN])
+            log.warning(
+                "%d of %d features are constant in the first %d rows, which tells nothing of them: %s",
+                *(constant.sum(), len(constant), found.rows, names + (", ..." if constant.sum() > SHOWN else "")),
+            )
+        loss = self._raw_loss.scaled(scaler.label_scale)
+        self._trainer = Trainer(h, self._chosen, loss, scaler, constant, weights, self._random)
+        return chain(head, source)  # kept, not read again: a FIFO has no rewind
+
+    def _scaler(self, found: Moments, is_sparse: bool) -> Scaler:
+        h = self.h
+        is_regressor = h.predictor_type == "regressor"
+        unbias = h.use_bias and h.unbias_data is not False
+        if h.unbias_data is True and is_sparse:
+            log.warning("'unbias_data' is true, but the data are sparse: they are scaled and not shifted.")
+        scale = found.deviation if h.normalize_data is not False else np.ones_like(found.deviation)
+        scale = np.where(scale > 0, scale, 1.0)
+        label = is_regressor and h.normalize_label is not False and found.deviation[-1] > 0
+        shift = is_regressor and h.use_bias and h.unbias_label is not False
+        log.info(
+            "Scaling model computed from %d rows: label mean %r, label stdev %r",
+            *(found.rows, float(found.mean[-1]), float(found.deviation[-1])),
+        )
+        return Scaler(
+            found.mean[:-1].astype(np.float32) if unbias and not is_sparse else None,
+            (1 / scale[:-1]).astype(np.float32),
+            float(found.mean[-1]) if shift else 0.0,
+            float(found.deviation[-1]) if label else 1.0,
+        )
+
+    def _weights(self, some: list[Batch]) -> NDArray[np.float32] | None:
+        """What a row of each class counts, (classes, m or 1), or None; balanced from the classes of the first rows."""
+        h = self.h
+        mult = h.positive_example_weight_mult
+        if h.predictor_type == "regressor":
+            return None
+        counts = np.zeros(len(self._seen))
+        for batch in some:
+            assert batch.labels is not None  # noqa: S101
+            counts += np.bincount(batch.labels.astype(np.intp), minlength=len(counts))
+        counts = self.job.cluster.all_reduce(counts)
+        if h.predictor_type == "multiclass_classifier":
+            if not h.balance_multiclass_weights:
+                return None
+            share = counts.sum() / (len(counts) * np.maximum(counts, 1e-300))
+            weights = np.minimum(share, ABSENT)[:, None]
+        elif mult == 1.0:
+            return None
+        else:
+            balanced = min(max(counts[0], 1) / max(counts[1], 1), ABSENT)
+            if mult == "auto":
+                positive = balanced ** np.array([each.balance for each in self._chosen])
+            else:
+                positive = np.array([balanced if mult == "balanced" else mult])
+            weights = np.stack([np.ones_like(positive), positive])
+        if mult != "auto":
+            self._class_weights = weights[:, 0].astype(np.float32)
+            self._objective = objective_name(self._raw_loss, weighted=True)
+        log.info("Weights of the classes: %s", weights[:, 0].tolist() if len(weights) <= SHOWN else len(weights))
+        return np.asarray(weights, np.float32)
+
+    def _require_classes(self, epoch: int) -> None:
+        """Raises UserError if all rows are of one class."""
+        if epoch > 0 or self.h.predictor_type == "regressor":
+            return
+        seen = np.flatnonzero(self.job.cluster.all_reduce(self._seen))
+        if len(seen) == 1:
+            raise UserError(
+                f"all labels of channel 'train' are {seen[0]}: a classifier needs rows of two classes at least. "
+                "Please provide rows of the others, too."
+            )
+
+    def _require_finite(self, losses: NDArray[np.float64], epoch: int) -> None:
+        """Models whose loss is infinite are out. Raises UserError if all are."""
+        finite = np.isfinite(losses)
+        if not finite.any():
+            raise UserError(
+                f"training diverged: the loss of every model was infinite or NaN in epoch {epoch}. Please lower "
+                f"learning_rate ({max(each.learning_rate for each in self._chosen):g} now), normalize the data, or "
+                "look for extreme values among features and labels."
+            )
+        if not finite.all():
+            log.warning("%d of %d models diverged and are left out.", (~finite).sum(), len(finite))
+
+    def report(self, epoch: int, losses: NDArray[np.float64]) -> None:
+        """The losses of all models, the criterion of early stopping, and the best models so far kept."""
+        job, h = self.job, self.h
+        self._say("train", epoch, losses)
+        criterion, values = self._objective, losses
+        if "validation" in job.channels:
+            by_criterion = h.predictor_type == "binary_classifier" and h.criterion_given
+            assessment = self._assess("validation", metrics=False, sample=by_criterion)
+            if assessment is None:
+                return
+            values = assessment.objectives
+            self._say("validation", epoch, values)
+            if by_criterion and h.criterion != "loss_function":
+                criterion, values = h.criterion, -np.array([each.value for each in assessment.candidates()])
+        values = np.where(np.isfinite(losses), values, np.inf)
+        best = float(np.nanmin(values)) if np.isfinite(values).any() else np.inf
+        job.report.criterion(epoch, criterion, best if criterion == self._objective else -best)
+        assert self._trainer is not None  # noqa: S101
+        if self.early_stopping.improved(best):
+            log.info("Epoch %d: Loss improved. Updating best model", epoch)
+            log.info("Saving model for epoch: %d", epoch)
+            self.early_stopping.keep(self._trainer.weights, self._trainer.bias, values)
+        else:
+            log.info("Epoch %d: Loss has not improved for %d epochs.", epoch, self.early_stopping.waited)
+
+    def _say(self, channel: str, epoch: int, values: NDArray[np.float64]) -> None:
+        for i, value in enumerate(values.tolist()):
+            self.job.report.metrics({f"{channel}_{self._objective}": value}, model=i, epoch=epoch)
+        self.job.report.quality(metric(channel, self._objective), float(values[0]), epoch=epoch)
+
+    def _assess(self, channel: str, **wanted: bool) -> Assessment | None:
+        """All models on a channel's rows; None for a job that was stopped meanwhile."""
+        job = self.job
+        weights, bias = self._raw()
+        assessment = Assessment(self.h, self._raw_loss, self._class_weights, len(self._chosen), **wanted)
+        rows = max(1, min(ASSESSED_ROWS, SCORES_AT_ONCE // len(bias)))
+        with share(job.channels[channel], job.cluster, rows, self._width, self._check) as batches:
+            for batch in batches:
+                assert batch.labels is not None  # noqa: S101 - checked while it was read
+                with np.errstate(all="ignore"):
+                    margins = batch.features @ weights
+                    margins += bias
+                assessment.add(margins, batch.labels)
+        if self.stopped:
+            return None
+        assessment.of_all_hosts(job.cluster)
+        if assessment.rows == 0:
+            raise job.channels[channel].without_data()
+        return assessment
+
+    def _raw(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights (d, m * C) and bias (m * C,) that act on raw features."""
+        assert self._trainer is not None  # noqa: S101
+        with np.errstate(all="ignore"):
+            return self._trainer.scaler.unscaled(self._trainer.weights, self._trainer.bias[0])
+
+    def best_model(self) -> LinearModel:
+        """The best model of the best epoch, with its threshold."""
+        job, h, trainer = self.job, self.h, self._trainer
+        assert trainer is not None  # noqa: S101
+        if (kept := self.early_stopping.kept) is not None:
+            trainer.weights, trainer.bias = kept.weights, kept.bias
+        channel = "validation" if "validation" in job.channels else "train"
+        assessment = None if self.stopped else self._assess(channel)
+        weights, bias = self._raw()
+        finite = np.isfinite(np.vstack([weights, bias])).all(axis=0)
+        usable = finite.reshape(trainer.models, -1).all(axis=1)
+        if assessment is None:
+            log.warning("Stopped before the models were compared: the best one so far is kept, without calibration.")
+            losses = self._losses if kept is None else kept.values
+            candidates = [Candidate(-value) for value in losses.tolist()]
+        else:
+            losses, candidates = assessment.objectives, assessment.candidates()
+        usable &= np.isfinite(losses)
+        self._require_finite(np.where(usable, losses, np.inf), h.epochs - 1)
+        best = max(np.flatnonzero(usable).tolist(), key=lambda i: (candidates[i].value, -losses[i], -i))
+        if assessment is not None:
+            values = {self._objective: float(losses[best])} | assessment.metrics(best, candidates[best].margin)
+            job.report.scores({metric(channel, name): value for name, value in values.items()})
+        log.info("Best model found for hyperparameters: %s", json.dumps(self._chosen[best].shown()))
+        outputs = slice(best * trainer.outputs, (best + 1) * trainer.outputs)
+        return LinearModel(
+            np.ascontiguousarray(weights[:, outputs].T),
+            bias[outputs].copy(),
+            h.predictor_type,
+            h.loss_function,
+            as_threshold(h.loss_function, candidates[best].margin),
+        )
+
+
+def evaluate(
+    job: Job, hyperparameters: LinearLearnerHyperparameters, model: LinearModel, batches: Iterator[Batch]
+) -> dict[str, float]:
+    """The mean loss, without weights of classes, and the metrics of the final model."""
+    h = hyperparameters
+    check = label_check(h)
+    loss = raw_loss(h)
+    assessment = Assessment(h, loss, None, 1)
+    rows = 1
+    for batch in batches:
+        try:
+            check(batch, rows)
+        except FormatError as error:
+            raise UserError(f"channel 'test': {error}") from None
+        assert batch.labels is not None  # noqa: S101
+        assessment.add(model.margins(batch.features), batch.labels)
+        rows += len(batch)
+    assessment.of_all_hosts(job.cluster)
+    if assessment.rows == 0:
+        return {}
+    return {loss.objective: float(assessment.objectives[0])} | assessment.metrics(0, float(model.boundary))

@@ -1,0 +1,90 @@
+"""The rows of a channel as they are learned from: labels checked, in blocks of mini-batches, each host its share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from algorithms.channel import Channel
+from algorithms.cluster import Cluster
+from algorithms.errors import UserError
+from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
+from formats import Batch, Expected, FormatError
+
+BLOCK = 2**21  # floats of the mini-batches that are handed over by the reader together: 8 MiB
+WITHOUT_LABELS = "the rows have no labels; please give every row one, in CSV as its first column."
+
+
+def label_check(h: LinearLearnerHyperparameters) -> Callable[[Batch, int], None]:
+    """What is asked of labels: to be there and, of a classifier, to be one of its classes. Raises FormatError."""
+    if h.predictor_type == "regressor":
+        classes, rule = 0, ""
+    elif h.predictor_type == "binary_classifier":
+        classes, rule = 2, "0 or 1 for predictor_type 'binary_classifier'"
+    else:
+        classes, rule = h.num_classes, f"an integer in [0, {h.num_classes - 1}], as num_classes is {h.num_classes}"
+
+    def check(batch: Batch, first_row: int) -> None:
+        y = batch.labels
+        if y is None:
+            raise FormatError(WITHOUT_LABELS, row=first_row)
+        if classes:
+            wrong = np.flatnonzero(~((y >= 0) & (y < classes) & (y == np.floor(y))))
+            if wrong.size:
+                raise FormatError(f"the label must be {rule}, got {y[wrong[0]]:g}", row=first_row + int(wrong[0]))
+
+    return check
+
+
+def block_rows(mini_batch_size: int, width: int | None) -> int:
+    """A multiple of the mini-batch: a hand-over between threads costs as much as a small mini-batch."""
+    return mini_batch_size * max(1, BLOCK // (mini_batch_size * width) if width else 1)
+
+
+@contextmanager
+def share(
+    channel: Channel, cluster: Cluster, rows: int, width: int | None, check: Callable[[Batch, int], None]
+) -> Iterator[Iterator[Batch]]:
+    """One pass over this host's rows, in batches of `rows`.
+
+    Of a channel that all hosts read each one takes the rows whose number is its rank modulo the number of hosts.
+    All files must have the width of the first one: raises UserError.
+    """
+
+    def checked(batch: Batch, first_row: int) -> None:
+        nonlocal width
+        width = width or batch.width
+        if batch.width != width:
+            problem = f"expected {width} features, found {batch.width}; give all files the same number"
+            raise FormatError(problem, row=first_row)
+        check(batch, first_row)
+
+    parts = cluster.size if channel.config.replicated else 1
+    with channel.epoch(rows * parts, Expected(width, label_columns=1), checked) as source:
+        yield source if parts == 1 else _every(source, cluster.rank, parts)
+
+
+def _every(source: Iterator[Batch], rank: int, parts: int) -> Iterator[Batch]:
+    number = 0
+    for batch in source:
+        yield batch.take(slice((rank - number) % parts, None, parts))
+        number += len(batch)
+
+
+def agreed_width(cluster: Cluster, width: int) -> int:
+    """The number of features of all hosts' rows, 0 if there are none. Raises UserError if the hosts' differ."""
+    widths = np.zeros(cluster.size, np.int64)
+    widths[cluster.rank] = width
+    found = sorted({each for each in cluster.all_reduce(widths).tolist() if each})
+    if len(found) > 1:
+        raise UserError(f"the hosts must read rows of the same number of features in channel 'train', got {found}")
+    return int(found[0]) if found else 0
+
+
+def steps(cluster: Cluster, block: Batch, mini_batch_size: int) -> int:
+    """How many mini-batches the longest of the hosts' blocks has."""
+    lengths = np.zeros(cluster.size, np.int64)
+    lengths[cluster.rank] = len(block)
+    return -int(-cluster.all_reduce(lengths).max() // mini_batch_size)

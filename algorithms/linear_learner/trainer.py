@@ -1,0 +1,132 @@
+"""The models while they learn: one matrix product for the scores of all, one for their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from algorithms.cluster import Cluster
+from algorithms.linear_learner.grid import Schedule, Setting
+from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
+from algorithms.linear_learner.loss import Loss
+from algorithms.linear_learner.optimizer import make
+from algorithms.linear_learner.scaler import Scaler
+from formats.batch import Dense
+
+BIAS_LR_MULT, BIAS_WD_MULT = 10.0, 0.0  # what auto means, as the hosted service's first default was
+
+
+class Trainer:
+    """m models of C outputs each, in the columns i * C + j of `weights` (d, m * C) and `bias` (1, m * C), float32.
+
+    class_weights: (classes, m or 1) float32, what a row of each class counts in the gradients of each model, or None.
+    weighs_loss: whether the losses that `step` gives are weighted too. Initial weights of `constant` (d,) features
+    are 0: nothing is learned of such a feature, and so it must not change an answer.
+    """
+
+    def __init__(
+        self,
+        h: LinearLearnerHyperparameters,
+        chosen: Sequence[Setting],
+        loss: Loss,
+        scaler: Scaler,
+        constant: NDArray[np.bool_],
+        class_weights: NDArray[np.float32] | None,
+        random: np.random.Generator,
+    ) -> None:
+        self.scaler = scaler
+        self.models = len(chosen)
+        self.outputs = h.num_classes if h.predictor_type == "multiclass_classifier" else 1
+        d, c = len(constant), self.models * self.outputs
+        self.weights = _initial(h, d, c, random)
+        self.weights[constant] = 0
+        self.bias = np.full((1, c), h.init_bias if h.use_bias else 0, np.float32)
+        self._loss, self._class_weights = loss, class_weights
+        self._weighs_loss = h.positive_example_weight_mult != "auto"
+        self._rows = np.empty((0, d), np.float32)  # scaled rows, reused
+        self._sums = np.empty((d + 3, c), np.float32)  # gradients, the bias's, losses, rows
+        self._most_rows = 0.0  # of a step so far
+        self._steps = 0
+        self._schedule = Schedule(chosen)
+        self._wd = self._spread([each.wd for each in chosen])
+        self._l1 = self._spread([each.l1 for each in chosen])
+        self._use_bias = h.use_bias
+        self._bias_lr_mult = np.float32(BIAS_LR_MULT if h.bias_lr_mult == "auto" else h.bias_lr_mult)
+        self._bias_wd = self._wd * np.float32(BIAS_WD_MULT if h.bias_wd_mult == "auto" else h.bias_wd_mult)
+        decay = {
+            "momentum": 0.0 if h.momentum == "auto" else h.momentum,
+            "beta_1": 0.9 if h.beta_1 == "auto" else h.beta_1,
+            "beta_2": 0.999 if h.beta_2 == "auto" else h.beta_2,
+        }
+        name = chosen[0].optimizer
+        self._optimizer, self._bias_optimizer = make(name, (d, c), **decay), make(name, (1, c), **decay)
+
+    def _spread(self, values: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """A value of each model, for each of its outputs."""
+        return np.repeat(np.asarray(values, np.float32), self.outputs)
+
+    def step(
+        self, cluster: Cluster, X: Dense | sparse.csr_array, y: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], float]:
+        """Learns from the mini-batches of all hosts as from one. Returns the sums of the losses (m,), and the rows.
+
+        The gradient is the mean over the rows of a full mini-batch, also where the last one has fewer: a few rows would
+        otherwise count as much as all the others.
+        """
+        d = len(self.weights)
+        with np.errstate(all="ignore"):  # a model that diverges shows in its loss
+            if len(y):
+                self._summarise(X, y)
+            else:
+                self._sums[:] = 0
+            sums = cluster.all_reduce(self._sums)
+            rows = float(sums[-1, 0])
+            if rows:
+                self._most_rows = max(self._most_rows, rows)
+                sums[: d + 1] *= np.float32(1 / self._most_rows)
+                self._update(sums)
+        return sums[d + 1, : self.models], rows
+
+    def _summarise(self, X: Dense | sparse.csr_array, y: NDArray[np.float32]) -> None:
+        """What this host's rows add to the sums."""
+        (n, d), sums = X.shape, self._sums
+        if n > len(self._rows) and isinstance(X, np.ndarray):
+            self._rows = np.empty((n, d), np.float32)
+        X, y = self.scaler.features(X, self._rows), self.scaler.labels(y)
+        scores = X @ self.weights
+        scores += self.bias
+        if self.outputs > 1:
+            scores = scores.reshape(n, self.models, self.outputs)
+        values, slopes = self._loss.with_slopes(scores, y)
+        if self._class_weights is not None:
+            weights = self._class_weights[y.astype(np.intp)]
+            slopes *= weights if self.outputs == 1 else weights[:, :, None]
+            if self._weighs_loss:
+                values = values * weights
+        slopes = slopes.reshape(n, -1)
+        if isinstance(X, np.ndarray):
+            np.matmul(X.T, slopes, out=sums[:d])
+        else:
+            sums[:d] = X.T @ slopes
+        np.sum(slopes, axis=0, out=sums[d])
+        np.sum(values, axis=0, out=sums[d + 1, : self.models])
+        sums[-1] = n
+
+    def _update(self, sums: NDArray[np.float32]) -> None:
+        d = len(self.weights)
+        rates = self._spread(self._schedule.rates(self._steps))
+        self._steps += 1
+        self._optimizer.step(self.weights, sums[:d], rates, self._wd, self._l1)
+        if self._use_bias:
+            rates = rates * self._bias_lr_mult
+            self._bias_optimizer.step(self.bias, sums[d : d + 1], rates, self._bias_wd, np.zeros_like(self._l1))
+
+
+def _initial(h: LinearLearnerHyperparameters, d: int, c: int, random: np.random.Generator) -> Dense:
+    """Weights (d, c), of a distribution around 0."""
+    if h.init_method == "normal":
+        return random.standard_normal((d, c), np.float32) * np.float32(h.init_sigma)
+    return (random.random((d, c), np.float32) * 2 - 1) * np.float32(h.init_scale)
