@@ -21,7 +21,8 @@ def example(name: str) -> ModuleType:
     """`algorithms/<name>/tests/example.py`: HYPERPARAMETERS, ALL_METRICS, rows(n, seed) -> features, labels.
 
     If need be: REPORTED, the `channel:name` of the metrics that a job with ALL_METRICS reports, where those are not all
-    that are declared; LEARNS_WHILE_READING = False for an algorithm that must have read all rows first.
+    that are declared; LEARNS_WHILE_READING = False for an algorithm that must have read all rows first;
+    PASSES_AFTER_TRAINING, how often it reads the channel again when its epochs are over.
     """
     path = Path(algorithms.__file__).parent / name / "tests" / "example.py"
     spec = importlib.util.spec_from_file_location(f"example_of_{name}", path)

@@ -115,6 +115,8 @@ class Training:
                 blocks += -(-len(block) // size)
         self.records += mine
         job.report.metrics(self._counters.epoch(mine, blocks), Meta="training_data_iter", epoch=number)
+        if n == 0 and self.stopped and number > 0:
+            return self._losses  # of the epoch before, whose models are kept
         if n == 0:
             raise NothingLearned if self.stopped else job.channels["train"].without_data()
         if not self.stopped:
@@ -142,7 +144,7 @@ class Training:
         if constant.any():
             names = ", ".join(str(i + 1) for i in np.flatnonzero(constant)[:SHOWN])
             log.warning(
-                "%d of %d features are constant in the first %d rows, which tells nothing of them: %s",
+                "%d of %d features are constant in the first %d rows: %s",
                 *(constant.sum(), len(constant), found.rows, names + (", ..." if constant.sum() > SHOWN else "")),
             )
         loss = self._raw_loss.scaled(scaler.label_scale)

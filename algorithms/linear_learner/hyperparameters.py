@@ -207,7 +207,9 @@ class LinearLearnerHyperparameters(Hyperparameters):
         description="A row counts for the top k accuracy if its class is among the k likeliest.",
     )
     num_calibration_samples: Count | Auto = hyperparameter(
-        10_000_000, description="The number of rows that the threshold is found on; auto: as memory allows."
+        "auto",
+        description="The greatest number of rows that the threshold is found on; auto: so many that 128 MiB hold the "
+        "scores of all models, a million rows of 32.",
     )
 
     tuning_objective_metric: str = hyperparameter(

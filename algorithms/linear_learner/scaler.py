@@ -31,7 +31,7 @@ def moments(cluster: Cluster, batches: Iterable[Batch], width: int) -> Moments:
     sums = np.zeros(width + 2)  # features, label, rows
     for batch in batches:
         assert batch.labels is not None  # noqa: S101 - checked while it was read
-        sums[:width] += batch.features.sum(axis=0, dtype=np.float64)
+        sums[:width] += _totals(batch.features)
         sums[width] += batch.labels.sum(dtype=np.float64)
         sums[-1] += len(batch)
     sums = cluster.all_reduce(sums)
@@ -44,6 +44,13 @@ def moments(cluster: Cluster, batches: Iterable[Batch], width: int) -> Moments:
     deviation = np.sqrt(cluster.all_reduce(squares) / max(n, 1))
     deviation[deviation <= ROUNDING * np.abs(mean)] = 0
     return Moments(mean, deviation, int(n))
+
+
+def _totals(X: Dense | sparse.csr_array) -> NDArray[np.float64]:
+    """Sum over the rows, (d,); SciPy's own sum of sparse rows is float32, whatever `dtype` says."""
+    if isinstance(X, np.ndarray):
+        return np.asarray(X.sum(axis=0, dtype=np.float64))
+    return np.bincount(X.indices, X.data, X.shape[1]).astype(np.float64)
 
 
 def _squares(X: Dense | sparse.csr_array, mean: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,8 +23,8 @@ class Trainer:
     """m models of C outputs each, in the columns i * C + j of `weights` (d, m * C) and `bias` (1, m * C), float32.
 
     class_weights: (classes, m or 1) float32, what a row of each class counts in the gradients of each model, or None.
-    weighs_loss: whether the losses that `step` gives are weighted too. Initial weights of `constant` (d,) features
-    are 0: nothing is learned of such a feature, and so it must not change an answer.
+    Initial weights of `constant` (d,) features are 0 and, where rows are shifted, stay so: of such a feature nothing
+    is learned, and so it must not change an answer.
     """
 
     def __init__(

@@ -129,7 +129,7 @@ def test_pipe_mode_reads_one_fifo_an_epoch(algorithm: Algorithm, job: JobFolder,
     from_files.channel("train", {"data": data(algorithm)})
     assert from_files.train().exit_code == 0
 
-    fifos = job.pipe("train", algorithm.content_types[0], epochs)
+    fifos = job.pipe("train", algorithm.content_types[0], epochs + passes_after_training(algorithm))
     process = job.start("train")
     for fifo in fifos:
         fifo.write_bytes(data(algorithm))
@@ -137,15 +137,20 @@ def test_pipe_mode_reads_one_fifo_an_epoch(algorithm: Algorithm, job: JobFolder,
     assert job.artifact() == from_files.artifact()
 
 
+def passes_after_training(algorithm: Algorithm) -> int:
+    return getattr(example(algorithm.name), "PASSES_AFTER_TRAINING", 0)
+
+
 def test_a_fifo_that_appears_late_is_waited_for(algorithm: Algorithm, job: JobFolder) -> None:
-    [fifo] = job.pipe("train", algorithm.content_types[0], 1)
-    fifo.unlink()
+    fifos = job.pipe("train", algorithm.content_types[0], 1 + passes_after_training(algorithm))
+    fifos[0].unlink()
     process = job.start("train")
     job.wait_for_log("Number of GPUs being used")
     time.sleep(1)
     assert process.poll() is None
-    os.mkfifo(fifo)
-    fifo.write_bytes(data(algorithm))
+    os.mkfifo(fifos[0])
+    for fifo in fifos:
+        fifo.write_bytes(data(algorithm))
     assert job.finish(process).exit_code == 0
     assert "manifest.json" in job.artifact()
 

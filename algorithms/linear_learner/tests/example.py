@@ -4,12 +4,17 @@ import numpy as np
 
 HYPERPARAMETERS = {
     "predictor_type": "binary_classifier",
-    "epochs": "2",
+    "epochs": "1",
     "num_models": "4",
     "mini_batch_size": "50",
+    "num_point_for_scaler": "1000",
 }
 ALL_METRICS: dict[str, str] = {}
-REPORTED = ("test:binary_classification_accuracy",)  # of the declared metrics: a binary classifier has no mse
+METRICS = ("binary_classification_accuracy", "binary_f_1.000", "precision", "recall", "roc_auc_score")
+# of the declared metrics: a binary classifier has no mse
+REPORTED = [f"{channel}:{name}" for channel in ("validation", "test") for name in METRICS]
+REPORTED.append("test:binary_classification_cross_entropy_objective")
+PASSES_AFTER_TRAINING = 1  # over `train`, where there is no validation channel, to choose the best model
 NORMAL = np.array([2, -1, 1, 0])  # of the plane between the classes
 
 

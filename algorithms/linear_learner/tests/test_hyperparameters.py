@@ -122,7 +122,7 @@ TABLE = [
     ("target_precision", 0.8, "a number > 0 and <= 1", {"0.9": 0.9, "1": 1.0}, ("1.01", "auto", *NO_POSITIVES), None),
     positive("f_beta", 1.0),
     ("accuracy_top_k", 3, UP_TO_A_MILLION, {"1": 1, "5": 5}, ("1000001", "auto", *NO_COUNTS), None),
-    counts("num_calibration_samples", 10_000_000),
+    counts("num_calibration_samples", "auto"),
 ]  # fmt: skip
 # with a rule of its own for each predictor type, and one that the platform sets
 OTHERS = {"loss", "seed", "_tuning_objective_metric"}
