@@ -13,7 +13,7 @@ import cProfile
 import gzip
 import logging
 import pstats
-import resource
+import resource  # noqa: F401 - of the processes that `growth` starts
 import statistics
 import subprocess
 import sys
@@ -32,7 +32,7 @@ from algorithms.report import Report
 from formats import recordio
 
 DIGITS = Path(__file__).parent.parent / "data" / "mnist"
-ROUNDS, EPOCHS = 5, 15
+ROUNDS, EPOCHS = 3, 15
 MXNET = """
 import sys, time, numpy as np, mxnet as mx
 X, y, batch = np.load(sys.argv[1]), np.load(sys.argv[2]), int(sys.argv[3])

@@ -170,6 +170,7 @@ class Training:
             (1 / scale[:-1]).astype(np.float32),
             float(found.mean[-1]) if shift else 0.0,
             float(found.deviation[-1]) if label else 1.0,
+            bool(((found.deviation == 0) & (found.mean != 0))[:-1].any()),
         )
 
     def _weights(self, some: list[Batch]) -> NDArray[np.float32] | None:

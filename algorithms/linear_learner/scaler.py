@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from algorithms.cluster import Cluster
 from formats import Batch
 from formats.batch import Dense
 
+NEAR = 16.0  # deviations: four of the 24 bits of float32 are lost in the difference
 ROUNDING = 2.0**-23  # of float32: a deviation of this share of the mean is none
 
 
@@ -73,12 +75,19 @@ class Scaler:
     """Training sees (x - shift) * scale and (label - label_shift) / label_scale.
 
     shift: (d,) float32, None for sparse rows, which are never shifted; scale: (d,) float32
+    exact: there are constant features that a shift must turn to 0 and nothing else
     """
 
     shift: NDArray[np.float32] | None
     scale: NDArray[np.float32]
     label_shift: float = 0.0
     label_scale: float = 1.0
+    exact: bool = False
+
+    @cached_property
+    def is_near(self) -> bool:
+        """Whether the means are so few deviations from 0 that a difference of products is as good as one of rows."""
+        return self.shift is None or not self.exact and bool((np.abs(self.shift * self.scale) <= NEAR).all())
 
     def features(self, X: Dense | sparse.csr_array, out: Dense) -> Dense | sparse.csr_array:
         """The rows as training sees them; dense ones are written to `out`, (at least n, d)."""

@@ -16,6 +16,7 @@ from algorithms.linear_learner.optimizer import make
 from algorithms.linear_learner.scaler import Scaler
 from formats.batch import Dense
 
+ROWS_TO_FOLD = 4  # for each column, from which scaling the weights is less work than scaling the rows
 BIAS_LR_MULT, BIAS_WD_MULT = 10.0, 0.0  # what auto means, as the hosted service's first default was
 
 
@@ -91,13 +92,24 @@ class Trainer:
         return sums[d + 1, : self.models], rows
 
     def _summarise(self, X: Dense | sparse.csr_array, y: NDArray[np.float32]) -> None:
-        """What this host's rows add to the sums."""
+        """What this host's rows add to the sums.
+
+        (X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: where the rows are many, scaling the
+        weights instead of the rows saves a third of the time.
+        """
         (n, d), sums = X.shape, self._sums
-        if n > len(self._rows) and isinstance(X, np.ndarray):
-            self._rows = np.empty((n, d), np.float32)
-        X, y = self.scaler.features(X, self._rows), self.scaler.labels(y)
-        scores = X @ self.weights
-        scores += self.bias
+        y = self.scaler.labels(y)
+        folded = isinstance(X, np.ndarray) and n >= ROWS_TO_FOLD * sums.shape[1] and self.scaler.is_near
+        if folded:
+            np.multiply(self.weights, self.scaler.scale[:, None], out=sums[:d])
+            scores = X @ sums[:d]
+            scores += self.bias if self.scaler.shift is None else self.bias - self.scaler.shift @ sums[:d]
+        else:
+            if n > len(self._rows) and isinstance(X, np.ndarray):
+                self._rows = np.empty((n, d), np.float32)
+            X = self.scaler.features(X, self._rows)
+            scores = X @ self.weights
+            scores += self.bias
         if self.outputs > 1:
             scores = scores.reshape(n, self.models, self.outputs)
         values, slopes = self._loss.with_slopes(scores, y)
@@ -112,6 +124,10 @@ class Trainer:
         else:
             sums[:d] = X.T @ slopes
         np.sum(slopes, axis=0, out=sums[d])
+        if folded:
+            if self.scaler.shift is not None:
+                sums[:d] -= self.scaler.shift[:, None] * sums[d]
+            sums[:d] *= self.scaler.scale[:, None]
         np.sum(values, axis=0, out=sums[d + 1, : self.models])
         sums[-1] = n
 
