@@ -87,7 +87,7 @@ class Scaler:
     @cached_property
     def is_near(self) -> bool:
         """Whether the means are so few deviations from 0 that a difference of products is as good as one of rows."""
-        return self.shift is None or not self.exact and bool((np.abs(self.shift * self.scale) <= NEAR).all())
+        return self.shift is None or (not self.exact and bool((np.abs(self.shift * self.scale) <= NEAR).all()))
 
     def features(self, X: Dense | sparse.csr_array, out: Dense) -> Dense | sparse.csr_array:
         """The rows as training sees them; dense ones are written to `out`, (at least n, d)."""

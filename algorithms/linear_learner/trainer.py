@@ -105,7 +105,7 @@ class Trainer:
             scores = X @ sums[:d]
             scores += self.bias if self.scaler.shift is None else self.bias - self.scaler.shift @ sums[:d]
         else:
-            if n > len(self._rows) and isinstance(X, np.ndarray):
+            if n > len(self._rows) and (isinstance(X, np.ndarray) or self.scaler.shift is not None):
                 self._rows = np.empty((n, d), np.float32)
             X = self.scaler.features(X, self._rows)
             scores = X @ self.weights
