@@ -13,7 +13,6 @@ import cProfile
 import gzip
 import logging
 import pstats
-import resource  # noqa: F401 - of the processes that `growth` starts
 import statistics
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from algorithms.report import Report
 from formats import recordio
 
 DIGITS = Path(__file__).parent.parent / "data" / "mnist"
-ROUNDS, EPOCHS = 3, 15
+ROUNDS, EPOCHS = 5, 15
 MXNET = """
 import sys, time, numpy as np, mxnet as mx
 X, y, batch = np.load(sys.argv[1]), np.load(sys.argv[2]), int(sys.argv[3])
@@ -50,6 +49,14 @@ for epoch in range(15):
         module.update()
 mx.nd.waitall()
 print(time.perf_counter() - started)
+"""
+ALONE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import train_linear_learner as benchmark
+seconds = benchmark.fit(benchmark.Path(sys.argv[2]), 1000, 3)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(seconds, peak.split()[1])
 """
 
 
@@ -139,10 +146,8 @@ def growth(X: np.ndarray, y: np.ndarray) -> None:
     for times in (1, 2, 4, 8):
         with tempfile.TemporaryDirectory() as folder:
             write_channel(Path(folder), X[:30000], y[:30000], times)
-            program = f"import benchmark; print(benchmark.fit(benchmark.Path({folder!r}), 1000, 3))"
-            program += "; print(benchmark.resource.getrusage(benchmark.resource.RUSAGE_SELF).ru_maxrss)"
-            loaded = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nimport train_linear_learner as "
-            command = [sys.executable, "-c", loaded + program.removeprefix("import ")]
+            folders = (str(Path(__file__).parent), folder)
+            command = [sys.executable, "-c", ALONE, *folders]
             seconds, memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
             print(f"  {30000 * times:7,} rows, 3 epochs: {float(seconds):.2f} s, {int(memory) / 1024:.0f} MiB")
 
