@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
+from algorithms.linear_learner.class_weights import class_weights, number_of_classes, rows_of_classes
 from algorithms.linear_learner.early_stopping import EarlyStopping
 from algorithms.linear_learner.grid import settings
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.loss import Loss
 from algorithms.linear_learner.model import LinearModel
 from algorithms.linear_learner.rows import agreed_width, block_rows, label_check, share, steps
-from algorithms.linear_learner.scaler import Moments, Scaler, moments
+from algorithms.linear_learner.scaler import Scaler, moments
 from algorithms.linear_learner.selection import Assessment, Candidate, as_threshold, metric, objective_name
 from algorithms.linear_learner.trainer import Trainer
 from algorithms.report import Counters, log
 from formats import Batch, FormatError
 from formats.batch import concatenate
 
-ABSENT = 1e6  # the greatest weight of a class, which one that is not in the first rows gets
-SHOWN = 10  # constant features that the log names
+SHOWN = 10  # constant features, and classes, that the log names
 ASSESSED_ROWS = 5000  # scored at a time
 SCORES_AT_ONCE = 2**22
 
@@ -79,7 +79,7 @@ class Training:
         self._check = label_check(h)
         self._width = None if h.feature_dim == "auto" else h.feature_dim
         self._counters = Counters()
-        self._seen = np.zeros(2 if h.predictor_type == "binary_classifier" else h.num_classes)  # rows of each class
+        self._seen = np.zeros(number_of_classes(h))  # rows of each class
         self._trainer: Trainer | None = None
         self._losses = np.zeros(len(self._chosen))  # of the last epoch
         self._class_weights: NDArray[np.float32] | None = None  # in the objective
@@ -92,19 +92,19 @@ class Training:
 
     def epoch(self, number: int) -> NDArray[np.float64]:
         """One pass over the channel `train`. Returns the mean loss of each model while it learned, (m,)."""
-        job, h, size = self.job, self.h, self.h.mini_batch_size
+        job, size = self.job, self.h.mini_batch_size
         rows = block_rows(size, self._width)
         total, n, mine, blocks = np.zeros(len(self._chosen)), 0.0, 0, 0
         with share(job.channels["train"], job.cluster, rows, self._width, self._check) as source:
             if self._trainer is None:
                 with job.report.timed("initialize.time"):
                     source = self._initialise(source)
-            assert self._trainer is not None  # noqa: S101
-            assert self._width is not None  # noqa: S101
+            assert self._trainer is not None  # noqa: S101 - made from the first rows
+            assert self._width is not None  # noqa: S101 - of these rows
             for block in job.cluster.in_step(source, self._width, job.stopped):
                 labels = np.empty(0, np.float32) if block.labels is None else block.labels
-                if h.predictor_type != "regressor" and number == 0:
-                    self._seen += np.bincount(labels.astype(np.intp), minlength=len(self._seen))
+                if number == 0:
+                    self._seen += rows_of_classes([block], len(self._seen))
                 for start in range(0, steps(job.cluster, block, size) * size, size):
                     losses, count = self._trainer.step(
                         job.cluster, block.features[start : start + size], labels[start : start + size]
@@ -138,8 +138,14 @@ class Training:
         some = [concatenate(head).rows(0, wanted)] if head else []
         found = moments(job.cluster, some, self._width)
         is_sparse = job.cluster.total(any(batch.is_sparse for batch in head)) > 0
-        scaler = self._scaler(found, is_sparse)
-        weights = self._weights(some)
+        log.info(
+            "Scaling model computed from %d rows: label mean %r, label stdev %r",
+            *(found.rows, float(found.mean[-1]), float(found.deviation[-1])),
+        )
+        if h.unbias_data is True and is_sparse:
+            log.warning("'unbias_data' is true, but the data are sparse: they are scaled and not shifted.")
+        scaler = Scaler.of(h, found, is_sparse=is_sparse)
+        weights = self._weigh(some)
         constant = found.deviation[:-1] == 0
         if constant.any():
             names = ", ".join(str(i + 1) for i in np.flatnonzero(constant)[:SHOWN])
@@ -151,62 +157,20 @@ class Training:
         self._trainer = Trainer(h, self._chosen, loss, scaler, constant, weights, self._random)
         return chain(head, source)  # kept, not read again: a FIFO has no rewind
 
-    def _scaler(self, found: Moments, is_sparse: bool) -> Scaler:
-        h = self.h
-        is_regressor = h.predictor_type == "regressor"
-        unbias = h.use_bias and h.unbias_data is not False
-        if h.unbias_data is True and is_sparse:
-            log.warning("'unbias_data' is true, but the data are sparse: they are scaled and not shifted.")
-        scale = found.deviation if h.normalize_data is not False else np.ones_like(found.deviation)
-        scale = np.where(scale > 0, scale, 1.0)
-        label = is_regressor and h.normalize_label is not False and found.deviation[-1] > 0
-        shift = is_regressor and h.use_bias and h.unbias_label is not False
-        log.info(
-            "Scaling model computed from %d rows: label mean %r, label stdev %r",
-            *(found.rows, float(found.mean[-1]), float(found.deviation[-1])),
-        )
-        return Scaler(
-            found.mean[:-1].astype(np.float32) if unbias and not is_sparse else None,
-            (1 / scale[:-1]).astype(np.float32),
-            float(found.mean[-1]) if shift else 0.0,
-            float(found.deviation[-1]) if label else 1.0,
-            bool(((found.deviation == 0) & (found.mean != 0))[:-1].any()),
-        )
-
-    def _weights(self, some: list[Batch]) -> NDArray[np.float32] | None:
-        """What a row of each class counts, (classes, m or 1), or None; balanced from the classes of the first rows."""
-        h = self.h
-        mult = h.positive_example_weight_mult
-        if h.predictor_type == "regressor":
-            return None
-        counts = np.zeros(len(self._seen))
-        for batch in some:
-            assert batch.labels is not None  # noqa: S101
-            counts += np.bincount(batch.labels.astype(np.intp), minlength=len(counts))
-        counts = self.job.cluster.all_reduce(counts)
-        if h.predictor_type == "multiclass_classifier":
-            if not h.balance_multiclass_weights:
-                return None
-            share = counts.sum() / (len(counts) * np.maximum(counts, 1e-300))
-            weights = np.minimum(share, ABSENT)[:, None]
-        elif mult == 1.0:
-            return None
-        else:
-            balanced = min(max(counts[0], 1) / max(counts[1], 1), ABSENT)
-            if mult == "auto":
-                positive = balanced ** np.array([each.balance for each in self._chosen])
-            else:
-                positive = np.array([balanced if mult == "balanced" else mult])
-            weights = np.stack([np.ones_like(positive), positive])
-        if mult != "auto":
-            self._class_weights = weights[:, 0].astype(np.float32)
-            self._objective = objective_name(self._raw_loss, weighted=True)
-        log.info("Weights of the classes: %s", weights[:, 0].tolist() if len(weights) <= SHOWN else len(weights))
-        return np.asarray(weights, np.float32)
+    def _weigh(self, some: list[Batch]) -> NDArray[np.float32] | None:
+        """The weights of classes, (classes, m or 1); those that all models share are in the objective, too."""
+        rows = self.job.cluster.all_reduce(rows_of_classes(some, len(self._seen)))
+        weights = class_weights(self.h, rows, self._chosen)
+        if weights is not None:
+            log.info("Weights of the classes: %s", weights[:SHOWN, 0].tolist())
+            if weights.shape[1] == 1:
+                self._class_weights = weights[:, 0]
+                self._objective = objective_name(self._raw_loss, weighted=True)
+        return weights
 
     def _require_classes(self, epoch: int) -> None:
         """Raises UserError if all rows are of one class."""
-        if epoch > 0 or self.h.predictor_type == "regressor":
+        if epoch > 0 or len(self._seen) == 0:
             return
         seen = np.flatnonzero(self.job.cluster.all_reduce(self._seen))
         if len(seen) == 1:
@@ -244,7 +208,7 @@ class Training:
         values = np.where(np.isfinite(losses), values, np.inf)
         best = float(np.nanmin(values)) if np.isfinite(values).any() else np.inf
         job.report.criterion(epoch, criterion, best if criterion == self._objective else -best)
-        assert self._trainer is not None  # noqa: S101
+        assert self._trainer is not None  # noqa: S101 - made in the first epoch
         if self.early_stopping.improved(best):
             log.info("Epoch %d: Loss improved. Updating best model", epoch)
             log.info("Saving model for epoch: %d", epoch)
@@ -279,14 +243,14 @@ class Training:
 
     def _raw(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weights (d, m * C) and bias (m * C,) that act on raw features."""
-        assert self._trainer is not None  # noqa: S101
+        assert self._trainer is not None  # noqa: S101 - made in the first epoch
         with np.errstate(all="ignore"):
             return self._trainer.scaler.unscaled(self._trainer.weights, self._trainer.bias[0])
 
     def best_model(self) -> LinearModel:
         """The best model of the best epoch, with its threshold."""
         job, h, trainer = self.job, self.h, self._trainer
-        assert trainer is not None  # noqa: S101
+        assert trainer is not None  # noqa: S101 - made in the first epoch
         if (kept := self.early_stopping.kept) is not None:
             trainer.weights, trainer.bias = kept.weights, kept.bias
         channel = "validation" if "validation" in job.channels else "train"
@@ -331,7 +295,7 @@ def evaluate(
             check(batch, rows)
         except FormatError as error:
             raise UserError(f"channel 'test': {error}") from None
-        assert batch.labels is not None  # noqa: S101
+        assert batch.labels is not None  # noqa: S101 - just checked
         assessment.add(model.margins(batch.features), batch.labels)
         rows += len(batch)
     assessment.of_all_hosts(job.cluster)

@@ -10,6 +10,7 @@ import numpy as np
 from algorithms.channel import Channel
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
+from algorithms.linear_learner.class_weights import number_of_classes
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from formats import Batch, Expected, FormatError
 
@@ -19,12 +20,10 @@ WITHOUT_LABELS = "the rows have no labels; please give every row one, in CSV as 
 
 def label_check(h: LinearLearnerHyperparameters) -> Callable[[Batch, int], None]:
     """What is asked of labels: to be there and, of a classifier, to be one of its classes. Raises FormatError."""
-    if h.predictor_type == "regressor":
-        classes, rule = 0, ""
-    elif h.predictor_type == "binary_classifier":
-        classes, rule = 2, "0 or 1 for predictor_type 'binary_classifier'"
-    else:
-        classes, rule = h.num_classes, f"an integer in [0, {h.num_classes - 1}], as num_classes is {h.num_classes}"
+    classes = number_of_classes(h)
+    rule = f"an integer in [0, {classes - 1}], as num_classes is {classes}"
+    if h.predictor_type == "binary_classifier":
+        rule = "0 or 1 for predictor_type 'binary_classifier'"
 
     def check(batch: Batch, first_row: int) -> None:
         y = batch.labels

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.cluster import Cluster
+from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from formats import Batch
 from formats.batch import Dense
 
@@ -83,6 +84,20 @@ class Scaler:
     label_shift: float = 0.0
     label_scale: float = 1.0
     exact: bool = False
+
+    @classmethod
+    def of(cls, h: LinearLearnerHyperparameters, found: Moments, *, is_sparse: bool) -> Scaler:
+        """As the hyperparameters want it; nothing is shifted without a bias, and a constant is scaled by 1."""
+        scale = found.deviation if h.normalize_data is not False else np.ones_like(found.deviation)
+        scale = np.where(scale > 0, scale, 1.0)
+        is_regressor = h.predictor_type == "regressor"
+        return cls(
+            found.mean[:-1].astype(np.float32) if h.use_bias and h.unbias_data is not False and not is_sparse else None,
+            (1 / scale[:-1]).astype(np.float32),
+            float(found.mean[-1]) if is_regressor and h.use_bias and h.unbias_label is not False else 0.0,
+            float(found.deviation[-1] or 1.0) if is_regressor and h.normalize_label is not False else 1.0,
+            bool(((found.deviation == 0) & (found.mean != 0))[:-1].any()),
+        )
 
     @cached_property
     def is_near(self) -> bool:

@@ -113,7 +113,7 @@ class Assessment:
         return [self._calibrated(i) for i in range(len(self._objective))]
 
     def _calibrated(self, i: int) -> Candidate:
-        assert self._sample is not None  # noqa: S101
+        assert self._sample is not None  # noqa: S101 - the caller looked
         h, scores = self._h, self._sample.scores(i)
         if not np.isfinite(scores).all():
             return Candidate(-np.inf)
