@@ -1,0 +1,168 @@
+"""A uniform sample of the rows of all hosts, in one pass and in the memory of the sample, and each tree's part of it.
+
+The guide, "Randomly Sampling Data", names Park et al. 2004 for it; Vitter's algorithm draws the same distribution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from algorithms.cluster import Cluster
+from algorithms.errors import UserError
+from algorithms.machine import free_memory
+from algorithms.random_cut_forest.forest import memory_needed
+from formats.batch import Dense
+
+FEWEST = 1024  # rows that room is made for
+PIECE = 2**22  # floats that the hosts exchange at once
+GROWTH = 64  # bytes a row of what is needed only while trees grow: random numbers, orders, room for nodes
+
+
+class Reservoir:
+    """A uniform sample, without replacement, of the rows of a stream: Vitter, ACM TOMS 11, 1985, algorithm R.
+
+    Row t of the stream, from 0, goes to slot t while there are any, then to slot r, drawn from 0..t, if there is one.
+    A row draws one number, whatever batch it comes in.
+
+    rows_wanted: the number of slots; memory is taken as they fill
+    d:           features of a row
+    random:      bits of this reservoir's own
+    """
+
+    def __init__(self, rows_wanted: int, d: int, random: np.random.PCG64) -> None:
+        self.seen = 0
+        self._wanted = rows_wanted
+        self._random = random
+        self._rows: Dense = np.empty((0, d), np.float32)
+
+    def __len__(self) -> int:
+        return min(self.seen, self._wanted)
+
+    @property
+    def width(self) -> int:
+        """Features of a row."""
+        return int(self._rows.shape[1])
+
+    @property
+    def rows(self) -> Dense:
+        """The sample, (m, d): in the order of arrival while m = seen. A view, until rows are added."""
+        return self._rows[: len(self)]
+
+    def add(self, X: Dense | sparse.csr_array) -> None:
+        """The next rows of the stream, (n, d). Raises UserError if there is no memory for the forest of such rows."""
+        n, filled = X.shape[0], len(self)
+        free = min(n, self._wanted - filled)
+        if free:
+            self._make_room(filled + free)
+            self._rows[filled : filled + free] = _dense(X[:free])
+        t = np.arange(self.seen + free, self.seen + n)
+        self.seen += n
+        # 53 bits, so that a slot's probability is off by 2**-53 of the number of rows at most
+        uniform = (self._random.random_raw(len(t)) >> np.uint64(11)) * 2.0**-53
+        slots = (uniform * (t + 1)).astype(np.int64)
+        entering = np.flatnonzero(slots < self._wanted)
+        if entering.size:
+            # of several rows that come to one slot the last stays
+            taken, last = np.unique(slots[entering[::-1]], return_index=True)
+            self._rows[taken] = _dense(X[free + entering[::-1][last]])
+
+    def _make_room(self, rows: int) -> None:
+        room = len(self._rows)
+        if rows > room:
+            require_memory(rows, self.width, held=room)
+            wanted = min(self._wanted, max(rows, room + room // 4, FEWEST))
+            self._rows.resize((wanted, self.width), refcheck=False)  # where they lie, if possible
+
+
+def _dense(X: Dense | sparse.csr_array) -> Dense:
+    return X if isinstance(X, np.ndarray) else X.toarray()
+
+
+def gathered(cluster: Cluster, reservoir: Reservoir, rows_wanted: int, seed: int) -> Dense:
+    """A uniform sample (m, d) of `rows_wanted` rows, or all if they are fewer, of the rows that all hosts have seen.
+
+    How many come from each host has the multivariate hypergeometric distribution, and which ones of its rows is left to
+    its reservoir. All hosts return the same rows, the first host's first; all rows are in the order of arrival.
+    """
+    rows = reservoir.rows
+    if cluster.size == 1:  # nothing to exchange, so that the sample need not be held twice
+        return rows
+    seen = numbers_of_hosts(cluster, reservoir.seen)
+    parts = _parts(seen, rows_wanted, np.random.Generator(random_bits(seed, 2)))  # the same on all hosts
+    mine = int(parts[cluster.rank])
+    if mine < len(rows):
+        own = np.random.Generator(random_bits(seed, 3, cluster.rank))
+        rows = rows[np.sort(own.choice(len(rows), mine, replace=False))]
+    require_memory(int(parts.sum()), reservoir.width, held=len(reservoir))
+    everything = np.zeros((parts.sum(), reservoir.width), np.float32)
+    stop = int(parts[: cluster.rank + 1].sum())
+    everything[stop - mine : stop] = rows
+    at_once = max(1, PIECE // reservoir.width)
+    for start in range(0, len(everything), at_once):
+        piece = slice(start, start + at_once)
+        everything[piece] = cluster.all_reduce(everything[piece])
+    return everything
+
+
+def _parts(seen: NDArray[np.int64], rows_wanted: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """How many of the sampled rows come from each host, of the numbers of rows that they have seen; (hosts,)."""
+    total = int(seen.sum())
+    if total <= rows_wanted:
+        return seen
+    # NumPy draws from fewer than 10**9 rows; of more, hosts of as many times fewer rows are as good as the same
+    fewer = seen >> max(0, total.bit_length() - 29)
+    return random.multivariate_hypergeometric(fewer, rows_wanted, method="marginals")
+
+
+def partition(rows: Dense, trees: int, per_tree: int, seed: int, *, share_rows: bool = False) -> Dense:
+    """The sample of each tree, (trees, n, d), without a row twice; m rows in all.
+
+    As in the hosted service: where m < trees * per_tree, tree i has the rows i n to (i + 1) n - 1 of those in their
+    order, n = floor(m / trees), and the rest is unused; otherwise n = per_tree rows at random.
+    With share_rows each tree then draws n = min(per_tree, m) rows of all m, so that trees have rows in common.
+    Raises UserError for fewer rows than trees.
+    """
+    m, d = rows.shape
+    if m < trees:
+        raise UserError(
+            f"the number of rows in channel 'train' must be at least num_trees, {trees}, got {m}. "
+            "Please provide more data, or lower num_trees if it is above 50."
+        )
+    if share_rows and m < trees * per_tree:
+        random = np.random.Generator(random_bits(seed, 5))
+        drawn = [random.permutation(m)[:per_tree] for _ in range(trees)]
+        return np.ascontiguousarray(rows[np.array(drawn)])
+    n = min(per_tree, m // trees)
+    if m >= trees * per_tree:
+        rows = rows[np.random.Generator(random_bits(seed, 4)).permutation(m)]
+    return np.ascontiguousarray(rows[: trees * n].reshape(trees, n, d))
+
+
+def random_bits(seed: int, purpose: int, rank: int = 0) -> np.random.PCG64:
+    """Bits of their own for each purpose (1, 2, ...) and host: 0 is left out, for [seed, 0] seeds like [seed]."""
+    return np.random.PCG64([seed, purpose, rank + 1])
+
+
+def numbers_of_hosts(cluster: Cluster, number: int) -> NDArray[np.int64]:
+    """The numbers of all hosts, (hosts,)."""
+    mine = np.zeros(cluster.size, np.int64)
+    mine[cluster.rank] = number
+    return cluster.all_reduce(mine)
+
+
+def memory_of(rows: int, d: int) -> int:
+    """Bytes that the forest of these sampled rows takes while it is grown, theirs included."""
+    copies = 2 * 4 * d  # of a row, besides the forest's own: as it was sampled, and as its tree got it
+    return memory_needed(1, rows, d) + rows * (copies + GROWTH)
+
+
+def require_memory(rows: int, d: int, held: int = 0) -> None:
+    """Raises UserError where the forest of so many rows would not fit in memory; `held` rows are there already."""
+    needed, free = memory_of(rows, d) - held * d * 4, free_memory()
+    if not needed <= free:
+        raise UserError(
+            f"the forest of {rows} sampled rows of {d} features needs {needed} more bytes of memory, only {free:.0f} "
+            "bytes are available. Please lower num_trees or num_samples_per_tree, or use a larger instance."
+        )
