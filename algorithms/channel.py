@@ -170,8 +170,8 @@ class Channel:
         """The batches of one file, every value finite, every fault told with its place."""
         first_row, in_columns = 1, self.media_type in (CSV, PARQUET)
         try:
-            # a format may make room for all rows that it is asked for
-            at_once = min(rows, max(1, LARGEST_BLOCK // (expected.width or 1)))
+            # these formats make room for all rows that they are asked for
+            at_once = min(rows, max(1, LARGEST_BLOCK // (expected.width or 1))) if in_columns else rows
             for batch in formats.read(_decompressed(source), self._content_type, at_once, expected):
                 require_finite(batch, first_row, missing=self._allows_missing, columns=in_columns)
                 check(batch, first_row)

@@ -15,10 +15,13 @@ no dimension or one of size 0; V1 has no storage type; before V1 the magic itsel
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,25 +39,41 @@ TYPES = tuple(np.dtype(code) for code in ("<f4", "<f8", "<f2", "u1", "<i4", "i1"
 MAX_DIMENSIONS = 32
 # MXNet's own limit. A sparse array may be small in the file and huge in memory; only this bounds it.
 MAX_ELEMENTS = 2**31 - 1
+PIECE = 1 << 20  # bytes read at once: a packed file unpacks them to memory of its own first
 
 
 def load(path: str | Path) -> Arrays:
-    """The arrays of a file: a list, or a dict in the file's order if they are named. See `loads`."""
-    return loads(Path(path).read_bytes())
+    """The arrays of a file: a list, or a dict in the file's order if they are named. See `read`."""
+    with open(path, "rb") as file:
+        return read(file, os.fstat(file.fileno()).st_size)
 
 
 def save(path: str | Path, arrays: Sequence[Array] | dict[str, Array]) -> None:
-    """Write a list or dict of arrays; see `dumps`."""
-    Path(path).write_bytes(dumps(arrays))
+    """Write a list or dict of arrays; see `write`."""
+    with open(path, "wb") as file:
+        write(file, arrays)
 
 
 def loads(data: bytes) -> Arrays:
-    """The arrays in the bytes of a file, writable copies of their own dtypes; row-sparse and CSR arrays become dense.
+    """The arrays in the bytes of a file; see `read`."""
+    return read(io.BytesIO(data), len(data))
 
-    The device an array was saved from is passed over. Raises FormatError; `row` is the 1-based array in the file.
+
+def dumps(arrays: Sequence[Array] | dict[str, Array]) -> bytes:
+    """The bytes of a file of these arrays; see `write`."""
+    file = io.BytesIO()
+    write(file, arrays)
+    return file.getvalue()
+
+
+def read(file: IO[bytes], size: int) -> Arrays:
+    """The arrays in the next `size` bytes of an open file, writable and of their own dtypes; sparse ones become dense.
+
+    Values are read straight into their arrays. The device an array was saved from is passed over. Raises FormatError;
+    `row` is the 1-based array in the file.
     """
-    source = _Source(data)
-    if len(data) < 24 or source.number("<Q") != FILE_MAGIC:
+    source = _Source(file, size)
+    if size < 24 or source.number("<Q") != FILE_MAGIC:
         raise FormatError("not an MXNet NDArray file: it does not begin with 0x112 as such files do")
     source.number("<Q")
     # An array takes at least 4 bytes, a name 8: a count that does not fit is refused before anything is made of it.
@@ -75,45 +94,52 @@ def loads(data: bytes) -> Arrays:
     return dict(zip(names, arrays, strict=True))
 
 
-def dumps(arrays: Sequence[Array] | dict[str, Array]) -> bytes:
-    """The bytes MXNet 1.9.1 writes for the same dense arrays; ValueError for a dtype that it has not.
+def write(file: IO[bytes], arrays: Sequence[Array] | dict[str, Array]) -> None:
+    """Writes what MXNet 1.9.1 writes for the same dense arrays; ValueError for a dtype that it has not.
 
-    Arrays without a dimension or with one of size 0 mean "unknown" to V2: a file with such an array is written in V3
-    throughout, because MXNet reads a file in one of the two semantics.
+    Arrays that are C-contiguous and little-endian are not copied. Arrays without a dimension or with one of size 0 mean
+    "unknown" to V2: a file with such an array is written in V3 throughout, because MXNet reads a file in one of the two
+    semantics.
     """
     values = [np.asarray(value) for value in (arrays.values() if isinstance(arrays, dict) else arrays)]
     names = list(arrays) if isinstance(arrays, dict) else []
     magic = V3 if any(value.size == 0 or value.ndim == 0 for value in values) else V2
-    parts = [struct.pack("<QQQ", FILE_MAGIC, 0, len(values))]
+    file.write(struct.pack("<QQQ", FILE_MAGIC, 0, len(values)))
     for value in values:
         dtype = value.dtype.newbyteorder("<")
         if dtype not in TYPES:
             raise ValueError(f"dtype must be one of {', '.join(map(str, TYPES))}, got {value.dtype}")
-        shape = struct.pack(f"<i{value.ndim}q", value.ndim, *value.shape)
-        parts += [struct.pack("<Ii", magic, DENSE), shape, struct.pack("<iii", CPU, 0, TYPES.index(dtype))]
-        parts.append(value.astype(dtype, copy=False).tobytes())
-    parts.append(struct.pack("<Q", len(names)))
+        file.write(struct.pack(f"<Iii{value.ndim}q", magic, DENSE, value.ndim, *value.shape))
+        file.write(struct.pack("<iii", CPU, 0, TYPES.index(dtype)))
+        file.write(_bytes_of(np.asarray(value, dtype, order="C")))
+    file.write(struct.pack("<Q", len(names)))
     for encoded in (name.encode() for name in names):
-        parts += [struct.pack("<Q", len(encoded)), encoded]
-    return b"".join(parts)
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+
+
+def _bytes_of(array: Array) -> memoryview:
+    """The memory of a C-contiguous array."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 class _Source:
-    """The bytes and how far they have been read; nothing is taken that is not there."""
+    """An open file and how many of its bytes are left; nothing is taken that is not there."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = memoryview(data)
-        self._at = 0
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self.left = size
 
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
-
-    def take(self, size: int) -> memoryview:
+    def require(self, size: int) -> None:
         if size > self.left:
             raise FormatError(f"the file is cut off: expected {size} more bytes, found {self.left}")
-        self._at += size
-        return self._data[self._at - size : self._at]
+
+    def take(self, size: int) -> bytes:
+        self.require(size)
+        taken = self._file.read(size)
+        if len(taken) < size:
+            raise FormatError(f"the file is cut off: expected {size} more bytes, found {len(taken)}")
+        self.left -= size
+        return taken
 
     def number(self, layout: str) -> int:
         return int(struct.unpack(layout, self.take(struct.calcsize(layout)))[0])
@@ -143,8 +169,13 @@ class _Source:
         return TYPES[flag]
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        data = self.take(math.prod(shape) * dtype.itemsize)
-        return np.frombuffer(data, dtype).reshape(shape).copy()
+        self.require(math.prod(shape) * dtype.itemsize)
+        array = np.empty(shape, dtype)
+        memory = _bytes_of(array)
+        for start in range(0, len(memory), PIECE):
+            piece = memory[start : start + PIECE]
+            piece[:] = self.take(len(piece))
+        return array
 
 
 def _read_name(source: _Source) -> str:

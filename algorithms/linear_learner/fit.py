@@ -16,19 +16,21 @@ from algorithms.linear_learner.class_weights import class_weights, number_of_cla
 from algorithms.linear_learner.early_stopping import EarlyStopping
 from algorithms.linear_learner.grid import settings
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
+from algorithms.linear_learner.labels import check_of_labels
 from algorithms.linear_learner.loss import Loss
 from algorithms.linear_learner.model import LinearModel
-from algorithms.linear_learner.rows import agreed_width, block_rows, label_check, share, steps
 from algorithms.linear_learner.scaler import Scaler, moments
 from algorithms.linear_learner.selection import Assessment, Candidate, as_threshold, metric, objective_name
 from algorithms.linear_learner.trainer import Trainer
 from algorithms.report import Counters, log
+from algorithms.supervised import agreed_width, block_rows, share, steps
 from formats import Batch, FormatError
 from formats.batch import concatenate
 
 SHOWN = 10  # constant features, and classes, that the log names
 ASSESSED_ROWS = 5000  # scored at a time
 SCORES_AT_ONCE = 2**22
+BLOCK = 2**21  # numbers of the mini-batches that the reader hands over together: 8 MiB
 
 
 def fit(job: Job, hyperparameters: LinearLearnerHyperparameters) -> LinearModel:
@@ -76,7 +78,7 @@ class Training:
         self._random = np.random.default_rng(h.seed)
         self._chosen = settings(h, self._random)
         self._raw_loss = raw_loss(h)
-        self._check = label_check(h)
+        self._check = check_of_labels(h)
         self._width = None if h.feature_dim == "auto" else h.feature_dim
         self._counters = Counters()
         self._seen = np.zeros(number_of_classes(h))  # rows of each class
@@ -93,7 +95,7 @@ class Training:
     def epoch(self, number: int) -> NDArray[np.float64]:
         """One pass over the channel `train`. Returns the mean loss of each model while it learned, (m,)."""
         job, size = self.job, self.h.mini_batch_size
-        rows = block_rows(size, self._width)
+        rows = block_rows(size, self._width, BLOCK)
         total, n, mine, blocks = np.zeros(len(self._chosen)), 0.0, 0, 0
         with share(job.channels["train"], job.cluster, rows, self._width, self._check) as source:
             if self._trainer is None:
@@ -286,7 +288,7 @@ def evaluate(
 ) -> dict[str, float]:
     """The mean loss, without weights of classes, and the metrics of the final model."""
     h = hyperparameters
-    check = label_check(h)
+    check = check_of_labels(h)
     loss = raw_loss(h)
     assessment = Assessment(h, loss, None, 1)
     rows = 1

@@ -238,21 +238,3 @@ class MulticlassSums:
             "multiclass_balanced_accuracy": recall,
             "multiclass_log_loss": float(loss / n),
         }
-
-
-class RegressionSums:
-    """Sums over rows from which a regressor's metrics follow; hosts add `array`: rows, squared errors, their sizes."""
-
-    def __init__(self) -> None:
-        self.array: Doubles = np.zeros(3)
-
-    def add(self, predicted: Floats, labels: Floats) -> None:
-        """Predictions (n,) and labels (n,), both in the labels' own unit."""
-        error = predicted.astype(np.float64) - labels
-        self.array += np.array([len(error), error @ error, np.abs(error).sum()])
-
-    def scores(self) -> dict[str, float]:
-        """What `#quality_metric` tells; all 0 without a row."""
-        rows, squares, sizes = self.array
-        n = max(float(rows), 1.0)
-        return {"mse": float(squares / n), "absolute_loss": float(sizes / n), "rmse": float(np.sqrt(squares / n))}

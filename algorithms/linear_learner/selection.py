@@ -13,7 +13,8 @@ from algorithms.cluster import Cluster
 from algorithms.linear_learner.calibration import ScoreSample
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.loss import Loss
-from algorithms.linear_learner.metrics import MulticlassSums, RegressionSums, best_threshold, binary_scores
+from algorithms.linear_learner.metrics import MulticlassSums, best_threshold, binary_scores
+from algorithms.regression import RegressionSums
 from formats.batch import Dense
 
 LOSSES = ("mse", "absolute_loss", "rmse", "multiclass_log_loss")  # and the objective; other metrics are scores

@@ -125,6 +125,8 @@ def test_channels_without_data(algorithm: Algorithm, job: JobFolder, channel: st
 def test_wrong_width(algorithm: Algorithm, job: JobFolder, content_type: str, change: int) -> None:
     if "feature_dim" not in job.hyperparameters:
         pytest.skip("this algorithm takes the width from the data")
+    if content_type not in algorithm.content_types:
+        pytest.skip(f"this algorithm does not train from {content_type}")
     features, labels = example(algorithm.name).rows(20)
     wider = np.column_stack([features, features[:, 0]])
     if change > 0 and labels is None and content_type == CSV:
@@ -247,6 +249,8 @@ def test_too_little_memory(algorithm: Algorithm, job: JobFolder) -> None:
     """A width that the data have but no machine can hold the state of."""
     if "feature_dim" not in job.hyperparameters:
         pytest.skip("this algorithm takes the width from the data")
+    if JSONLINES not in algorithm.content_types:
+        pytest.skip(f"this algorithm does not train from {JSONLINES}")
     wide = 2**31 - 1
     job.hyperparameters["feature_dim"] = str(wide)
     record = {"data": {"features": {"keys": [0, wide - 1], "shape": [wide], "values": [1, 2]}}}

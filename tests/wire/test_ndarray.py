@@ -1,8 +1,10 @@
 """MXNet NDArray files: golden files, damaged files, and real MXNet 1.9.1 in a Python of its own."""
 
+import io
 import json
 import os
 import subprocess
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -114,6 +116,47 @@ def test_reads_what_it_writes(name):
 def test_a_dtype_mxnet_has_not(dtype):
     with pytest.raises(ValueError, match=f"^dtype must be one of float32, .*, bool, got {np.dtype(dtype)}$"):
         ndarray.dumps([np.zeros(2, dtype)])
+
+
+def test_a_file_within_a_file():
+    """Is written at the place where that one is, and read from there, with nothing of what follows."""
+    file = io.BytesIO()
+    file.write(b"before")
+    ndarray.write(file, WRITTEN["dict"])
+    size = file.tell() - 6
+    file.write(b"after")
+    file.seek(6)
+    assert described(ndarray.read(file, size)) == described(WRITTEN["dict"])
+    assert file.read() == b"after"
+    assert file.getvalue()[6:-5] == ndarray.dumps(WRITTEN["dict"])
+
+
+@pytest.mark.parametrize("size", [4, ndarray.PIECE - 4, ndarray.PIECE, ndarray.PIECE + 4, 3 * ndarray.PIECE])
+def test_arrays_of_several_pieces(size):
+    array = np.arange(size // 4, dtype=np.int32)
+    (read,) = ndarray.loads(ndarray.dumps([array]))
+    assert np.array_equal(read, array)
+
+
+@pytest.mark.parametrize("missing", [1, 8, 100, ndarray.PIECE, ndarray.PIECE + 200])
+def test_a_file_that_is_shorter_than_it_was(missing):
+    data = ndarray.dumps({"v": np.zeros(ndarray.PIECE // 4 + 100, np.float32)})
+    with pytest.raises(FormatError, match="the file is cut off: expected "):
+        ndarray.read(io.BytesIO(data[:-missing]), len(data))
+
+
+def test_neither_writing_nor_reading_a_file_copies_an_array(tmp_path):
+    arrays = {"v": np.ones((1 << 20, 8), np.float32)}
+    tracemalloc.start()
+    try:
+        ndarray.save(tmp_path / "large", arrays)
+        assert tracemalloc.get_traced_memory()[1] < 2 * ndarray.PIECE
+        tracemalloc.reset_peak()
+        read = ndarray.load(tmp_path / "large")
+        assert tracemalloc.get_traced_memory()[1] < arrays["v"].nbytes + 4 * ndarray.PIECE
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(read["v"], arrays["v"])
 
 
 @pytest.fixture(scope="module")

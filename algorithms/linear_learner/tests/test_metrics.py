@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from algorithms.linear_learner.metrics import CHUNK, MulticlassSums, RegressionSums, best_threshold, binary_scores
+from algorithms.linear_learner.metrics import CHUNK, MulticlassSums, best_threshold, binary_scores
+from algorithms.regression import RegressionSums
 
 CRITERIA = ["accuracy", "f_beta", "precision_at_target_recall", "recall_at_target_precision"]
 TARGETS = {"target_recall": 0.7, "target_precision": 0.6, "beta": 1.5}

@@ -10,20 +10,17 @@ import numpy as np
 from algorithms.channel import Channel
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
-from algorithms.linear_learner.class_weights import number_of_classes
-from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from formats import Batch, Expected, FormatError
 
-BLOCK = 2**21  # floats of the mini-batches that are handed over by the reader together: 8 MiB
+BINARY_LABELS = "0 or 1 for predictor_type 'binary_classifier'"
 WITHOUT_LABELS = "the rows have no labels; please give every row one, in CSV as its first column."
 
 
-def label_check(h: LinearLearnerHyperparameters) -> Callable[[Batch, int], None]:
-    """What is asked of labels: to be there and, of a classifier, to be one of its classes. Raises FormatError."""
-    classes = number_of_classes(h)
-    rule = f"an integer in [0, {classes - 1}], as num_classes is {classes}"
-    if h.predictor_type == "binary_classifier":
-        rule = "0 or 1 for predictor_type 'binary_classifier'"
+def label_check(classes: int, rule: str) -> Callable[[Batch, int], None]:
+    """What is asked of labels: to be there and, of `classes` > 0, to be the number of one. Raises FormatError.
+
+    rule: what a label must be, in words
+    """
 
     def check(batch: Batch, first_row: int) -> None:
         y = batch.labels
@@ -37,9 +34,12 @@ def label_check(h: LinearLearnerHyperparameters) -> Callable[[Batch, int], None]
     return check
 
 
-def block_rows(mini_batch_size: int, width: int | None) -> int:
-    """A multiple of the mini-batch: a hand-over between threads costs as much as a small mini-batch."""
-    return mini_batch_size * max(1, BLOCK // (mini_batch_size * width) if width else 1)
+def block_rows(mini_batch_size: int, width: int | None, numbers: int) -> int:
+    """A multiple of the mini-batch: a hand-over between threads costs as much as a small mini-batch.
+
+    width: the numbers in a row, None where nobody knows. numbers: about as many are handed over together
+    """
+    return mini_batch_size * max(1, numbers // (mini_batch_size * width) if width else 1)
 
 
 @contextmanager
@@ -74,16 +74,19 @@ def _every(source: Iterator[Batch], rank: int, parts: int) -> Iterator[Batch]:
 
 def agreed_width(cluster: Cluster, width: int) -> int:
     """The number of features of all hosts' rows, 0 if there are none. Raises UserError if the hosts' differ."""
-    widths = np.zeros(cluster.size, np.int64)
-    widths[cluster.rank] = width
-    found = sorted({each for each in cluster.all_reduce(widths).tolist() if each})
+    found = sorted({each for each in numbers_of_hosts(cluster, width) if each})
     if len(found) > 1:
         raise UserError(f"the hosts must read rows of the same number of features in channel 'train', got {found}")
-    return int(found[0]) if found else 0
+    return found[0] if found else 0
 
 
 def steps(cluster: Cluster, block: Batch, mini_batch_size: int) -> int:
     """How many mini-batches the longest of the hosts' blocks has."""
-    lengths = np.zeros(cluster.size, np.int64)
-    lengths[cluster.rank] = len(block)
-    return -int(-cluster.all_reduce(lengths).max() // mini_batch_size)
+    return -(-max(numbers_of_hosts(cluster, len(block))) // mini_batch_size)
+
+
+def numbers_of_hosts(cluster: Cluster, number: int) -> list[int]:
+    """The numbers of all hosts, by rank."""
+    mine = np.zeros(cluster.size, np.int64)
+    mine[cluster.rank] = number
+    return [int(each) for each in cluster.all_reduce(mine).tolist()]
