@@ -15,13 +15,14 @@ from algorithms.job import Job, NothingLearned
 from algorithms.linear_learner.class_weights import class_weights, number_of_classes, rows_of_classes
 from algorithms.linear_learner.early_stopping import EarlyStopping
 from algorithms.linear_learner.grid import settings
+from algorithms.linear_learner.groups import Groups
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.labels import check_of_labels
 from algorithms.linear_learner.loss import Loss
 from algorithms.linear_learner.model import LinearModel
 from algorithms.linear_learner.scaler import Scaler, moments
 from algorithms.linear_learner.selection import Assessment, Candidate, as_threshold, metric, objective_name
-from algorithms.linear_learner.trainer import Trainer
+from algorithms.machine import cpu_count
 from algorithms.report import Counters, log
 from algorithms.supervised import agreed_width, block_rows, share, steps
 from formats import Batch, FormatError
@@ -82,7 +83,7 @@ class Training:
         self._width = None if h.feature_dim == "auto" else h.feature_dim
         self._counters = Counters()
         self._seen = np.zeros(number_of_classes(h))  # rows of each class
-        self._trainer: Trainer | None = None
+        self._groups: Groups | None = None
         self._losses = np.zeros(len(self._chosen))  # of the last epoch
         self._class_weights: NDArray[np.float32] | None = None  # in the objective
         self._objective = objective_name(self._raw_loss, weighted=False)
@@ -98,21 +99,17 @@ class Training:
         rows = block_rows(size, self._width, BLOCK)
         total, n, mine, blocks = np.zeros(len(self._chosen)), 0.0, 0, 0
         with share(job.channels["train"], job.cluster, rows, self._width, self._check) as source:
-            if self._trainer is None:
+            if self._groups is None:
                 with job.report.timed("initialize.time"):
                     source = self._initialise(source)
-            assert self._trainer is not None  # noqa: S101 - made from the first rows
+            assert self._groups is not None  # noqa: S101 - made from the first rows
             assert self._width is not None  # noqa: S101 - of these rows
             for block in job.cluster.in_step(source, self._width, job.stopped):
-                labels = np.empty(0, np.float32) if block.labels is None else block.labels
                 if number == 0:
                     self._seen += rows_of_classes([block], len(self._seen))
-                for start in range(0, steps(job.cluster, block, size) * size, size):
-                    losses, count = self._trainer.step(
-                        job.cluster, block.features[start : start + size], labels[start : start + size]
-                    )
-                    total += losses
-                    n += count
+                losses, count = self._groups.learn(job.cluster, block, size, steps(job.cluster, block, size))
+                total += losses
+                n += count
                 mine += len(block)
                 blocks += -(-len(block) // size)
         self.records += mine
@@ -128,7 +125,7 @@ class Training:
         return self._losses
 
     def _initialise(self, source: Iterator[Batch]) -> Iterator[Batch]:
-        """Makes the trainer from the first rows, and gives all rows back."""
+        """Makes the models from the first rows, and gives all rows back."""
         job, h = self.job, self.h
         wanted = -(-h.num_point_for_scaler // job.cluster.size)
         head: list[Batch] = []
@@ -156,7 +153,13 @@ class Training:
                 *(constant.sum(), len(constant), found.rows, names + (", ..." if constant.sum() > SHOWN else "")),
             )
         loss = self._raw_loss.scaled(scaler.label_scale)
-        self._trainer = Trainer(h, self._chosen, loss, scaler, constant, weights, self._random)
+        # several hosts wait for each other in every step, and of sparse rows SciPy keeps the interpreter's lock
+        threads = (
+            cpu_count()
+            if job.cluster.size == 1 and not is_sparse and h.predictor_type != "multiclass_classifier"
+            else 1
+        )
+        self._groups = Groups(h, self._chosen, loss, scaler, constant, weights, self._random, threads)
         return chain(head, source)  # kept, not read again: a FIFO has no rewind
 
     def _weigh(self, some: list[Batch]) -> NDArray[np.float32] | None:
@@ -210,11 +213,11 @@ class Training:
         values = np.where(np.isfinite(losses), values, np.inf)
         best = float(np.nanmin(values)) if np.isfinite(values).any() else np.inf
         job.report.criterion(epoch, criterion, best if criterion == self._objective else -best)
-        assert self._trainer is not None  # noqa: S101 - made in the first epoch
+        assert self._groups is not None  # noqa: S101 - made in the first epoch
         if self.early_stopping.improved(best):
             log.info("Epoch %d: Loss improved. Updating best model", epoch)
             log.info("Saving model for epoch: %d", epoch)
-            self.early_stopping.keep(self._trainer.weights, self._trainer.bias, values)
+            self.early_stopping.keep(self._groups.weights, self._groups.bias, values)
         else:
             log.info("Epoch %d: Loss has not improved for %d epochs.", epoch, self.early_stopping.waited)
 
@@ -245,21 +248,21 @@ class Training:
 
     def _raw(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weights (d, m * C) and bias (m * C,) that act on raw features."""
-        assert self._trainer is not None  # noqa: S101 - made in the first epoch
+        assert self._groups is not None  # noqa: S101 - made in the first epoch
         with np.errstate(all="ignore"):
-            return self._trainer.scaler.unscaled(self._trainer.weights, self._trainer.bias[0])
+            return self._groups.scaler.unscaled(self._groups.weights, self._groups.bias[0])
 
     def best_model(self) -> LinearModel:
         """The best model of the best epoch, with its threshold."""
-        job, h, trainer = self.job, self.h, self._trainer
-        assert trainer is not None  # noqa: S101 - made in the first epoch
+        job, h, groups = self.job, self.h, self._groups
+        assert groups is not None  # noqa: S101 - made in the first epoch
         if (kept := self.early_stopping.kept) is not None:
-            trainer.weights, trainer.bias = kept.weights, kept.bias
+            groups.restore(kept.weights, kept.bias)
         channel = "validation" if "validation" in job.channels else "train"
         assessment = None if self.stopped else self._assess(channel)
         weights, bias = self._raw()
         finite = np.isfinite(np.vstack([weights, bias])).all(axis=0)
-        usable = finite.reshape(trainer.models, -1).all(axis=1)
+        usable = finite.reshape(groups.models, -1).all(axis=1)
         if assessment is None:
             log.warning("Stopped before the models were compared: the best one so far is kept, without calibration.")
             losses = self._losses if kept is None else kept.values
@@ -273,7 +276,7 @@ class Training:
             values = {self._objective: float(losses[best])} | assessment.metrics(best, candidates[best].margin)
             job.report.scores({metric(channel, name): value for name, value in values.items()})
         log.info("Best model found for hyperparameters: %s", json.dumps(self._chosen[best].shown()))
-        outputs = slice(best * trainer.outputs, (best + 1) * trainer.outputs)
+        outputs = slice(best * groups.outputs, (best + 1) * groups.outputs)
         return LinearModel(
             np.ascontiguousarray(weights[:, outputs].T),
             bias[outputs].copy(),

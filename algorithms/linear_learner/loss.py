@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.linear_learner import _sums
+
 Floats = NDArray[np.float32]
 
 LARGEST_EXPONENT = 80.0  # exp(80) and 1 + exp(80) are finite float32, and equal
@@ -31,6 +33,18 @@ class Loss:
     def objective(self) -> str:
         """The name under which the mean loss is logged, as the hosted service logs it."""
         return OBJECTIVES.get(self.name, f"{self.name}_objective")
+
+    @property
+    def code(self) -> int:
+        """What the kernel for dense rows calls the loss; it has no `softmax_loss`."""
+        return _sums.LOSSES[self.name]
+
+    @property
+    def parameter(self) -> float:
+        """The hyperparameter that belongs to the loss, 0 if none does."""
+        if "insensitive" in self.name:
+            return self.insensitivity
+        return {"hinge_loss": self.margin, "quantile_loss": self.quantile, "huber_loss": self.delta}.get(self.name, 0.0)
 
     def values(self, scores: Floats, labels: Floats) -> Floats:
         """The losses, `(n, m)`."""

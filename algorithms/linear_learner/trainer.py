@@ -1,4 +1,4 @@
-"""The models while they learn: one matrix product for the scores of all, one for their gradients."""
+"""Models while they learn: one matrix product for the scores of all, one for their gradients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.cluster import Cluster
+from algorithms.linear_learner import _sums
 from algorithms.linear_learner.grid import Schedule, Setting
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.loss import Loss
@@ -23,9 +24,8 @@ BIAS_LR_MULT, BIAS_WD_MULT = 10.0, 0.0  # what auto means, as the hosted service
 class Trainer:
     """m models of C outputs each, in the columns i * C + j of `weights` (d, m * C) and `bias` (1, m * C), float32.
 
-    class_weights: (classes, m or 1) float32, what a row of each class counts in the gradients of each model, or None.
-    Initial weights of `constant` (d,) features are 0 and, where rows are shifted, stay so: of such a feature nothing
-    is learned, and so it must not change an answer.
+    weights: the initial ones, which the trainer changes
+    class_weights: (classes, m) float32, what a row of each class counts in the gradients of each model, or None
     """
 
     def __init__(
@@ -34,16 +34,13 @@ class Trainer:
         chosen: Sequence[Setting],
         loss: Loss,
         scaler: Scaler,
-        constant: NDArray[np.bool_],
         class_weights: NDArray[np.float32] | None,
-        random: np.random.Generator,
+        weights: Dense,
     ) -> None:
         self.scaler = scaler
         self.models = len(chosen)
-        self.outputs = h.num_classes if h.predictor_type == "multiclass_classifier" else 1
-        d, c = len(constant), self.models * self.outputs
-        self.weights = _initial(h, d, c, random)
-        self.weights[constant] = 0
+        self.outputs = weights.shape[1] // self.models
+        (d, c), self.weights = weights.shape, weights
         self.bias = np.full((1, c), h.init_bias if h.use_bias else 0, np.float32)
         self._loss, self._class_weights = loss, class_weights
         self._weighs_loss = h.positive_example_weight_mult != "auto"
@@ -97,17 +94,35 @@ class Trainer:
         (X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: where the rows are many, scaling the
         weights instead of the rows saves a third of the time.
         """
-        (n, d), sums = X.shape, self._sums
+        (n, d), dense = X.shape, isinstance(X, np.ndarray)
         y = self.scaler.labels(y)
-        folded = isinstance(X, np.ndarray) and n >= ROWS_TO_FOLD * sums.shape[1] and self.scaler.is_near
+        folded = dense and n >= ROWS_TO_FOLD * self._sums.shape[1] and self.scaler.is_near
+        if not folded:
+            if n > len(self._rows) and (dense or self.scaler.shift is not None):
+                self._rows = np.empty((n, d), np.float32)
+            X = self.scaler.features(X, self._rows)
+        if self.outputs == 1 and isinstance(X, np.ndarray):
+            self._add(X, y, folded)
+        else:
+            self._multiply(X, y, folded)
+
+    def _add(self, X: Dense, y: NDArray[np.float32], folded: bool) -> None:
+        d, loss, weights = len(self.weights), self._loss, self._class_weights
+        X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)  # every other row, where two hosts share them
+        scale = self.scaler.scale if folded else np.ones(d, np.float32)
+        shift = self.scaler.shift if folded else None
+        shift = np.zeros(d, np.float32) if shift is None else shift
+        weights = np.empty((0, 0), np.float32) if weights is None else weights
+        weighs = self._weighs_loss
+        _sums.add(X, y, self.weights, self.bias, scale, shift, loss.code, loss.parameter, weights, weighs, self._sums)
+
+    def _multiply(self, X: Dense | sparse.csr_array, y: NDArray[np.float32], folded: bool) -> None:
+        (n, d), sums, shift = X.shape, self._sums, self.scaler.shift
         if folded:
             np.multiply(self.weights, self.scaler.scale[:, None], out=sums[:d])
             scores = X @ sums[:d]
-            scores += self.bias if self.scaler.shift is None else self.bias - self.scaler.shift @ sums[:d]
+            scores += self.bias if shift is None else self.bias - shift @ sums[:d]
         else:
-            if n > len(self._rows) and (isinstance(X, np.ndarray) or self.scaler.shift is not None):
-                self._rows = np.empty((n, d), np.float32)
-            X = self.scaler.features(X, self._rows)
             scores = X @ self.weights
             scores += self.bias
         if self.outputs > 1:
@@ -125,8 +140,8 @@ class Trainer:
             sums[:d] = X.T @ slopes
         np.sum(slopes, axis=0, out=sums[d])
         if folded:
-            if self.scaler.shift is not None:
-                sums[:d] -= self.scaler.shift[:, None] * sums[d]
+            if shift is not None:
+                sums[:d] -= shift[:, None] * sums[d]
             sums[:d] *= self.scaler.scale[:, None]
         np.sum(values, axis=0, out=sums[d + 1, : self.models])
         sums[-1] = n
@@ -139,10 +154,3 @@ class Trainer:
         if self._use_bias:
             rates = rates * self._bias_lr_mult
             self._bias_optimizer.step(self.bias, sums[d : d + 1], rates, self._bias_wd, np.zeros_like(self._l1))
-
-
-def _initial(h: LinearLearnerHyperparameters, d: int, c: int, random: np.random.Generator) -> Dense:
-    """Weights (d, c), of a distribution around 0."""
-    if h.init_method == "normal":
-        return random.standard_normal((d, c), np.float32) * np.float32(h.init_sigma)
-    return (random.random((d, c), np.float32) * 2 - 1) * np.float32(h.init_scale)

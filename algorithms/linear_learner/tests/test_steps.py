@@ -10,9 +10,10 @@ from scipy.special import expit, softmax
 from algorithms.cluster import Cluster
 from algorithms.linear_learner.fit import fit, raw_loss
 from algorithms.linear_learner.grid import Setting, settings
+from algorithms.linear_learner.groups import Groups
 from algorithms.linear_learner.scaler import Scaler
 from algorithms.linear_learner.tests.test_fit import BINARY, MULTICLASS, REGRESSOR, labelled
-from algorithms.linear_learner.trainer import Trainer
+from formats import Batch
 
 # settings that take no decision: one model, no schedule, no decay, and weights that begin as good as 0
 PLAIN = {"num_models": 1, "epochs": 1, "wd": 0, "use_lr_scheduler": False, "init_scale": 1e-30}
@@ -85,9 +86,10 @@ class Twin:
         return max(fallen, min(s.lr_scheduler_minimum_lr, s.learning_rate))
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
 @pytest.mark.parametrize("loss", ["logistic", "hinge_loss", "squared_loss", "absolute_loss", "softmax_loss"])
-def test_steps_of_all_models(configure, optimizer, loss):
+def test_steps_of_all_models(configure, optimizer, loss, threads):
     """Schedule, decay, L1, the bias's own rate, class weights, a short last batch: 25 steps of eight models."""
     kind = {"softmax_loss": "multiclass_classifier", "logistic": "binary_classifier"}.get(loss, "regressor")
     kind = "binary_classifier" if loss == "hinge_loss" else kind
@@ -99,15 +101,15 @@ def test_steps_of_all_models(configure, optimizer, loss):
     weights = None if kind == "regressor" else np.array([[1.0], [3.0], [0.5]], np.float32)
     shift, scale = np.array([1, -1, 0, 2, 0.5], np.float32), np.array([0.5, 1, 2, 0.25, 1], np.float32)
     scaler = Scaler(shift, scale, 0.25, 2.0) if kind == "regressor" else Scaler(shift, scale)
-    trainer = Trainer(h, chosen, raw_loss(h), scaler, np.zeros(5, bool), weights, random)
-    twin = Twin(trainer.weights, trainer.bias, chosen, trainer.outputs, momentum=0.5)
+    groups = Groups(h, chosen, raw_loss(h), scaler, np.zeros(5, bool), weights, random, threads)
+    twin = Twin(groups.weights, groups.bias, chosen, groups.outputs, momentum=0.5)
     X, y = labelled(25 * 20 - 13, kind)
     for start in range(0, len(X), 20):
         part, labels = X[start : start + 20], y[start : start + 20]
-        trainer.step(Cluster(), part, labels)
+        groups.learn(Cluster(), Batch(part, labels), 20, 1)
         labels = (labels - 0.25) / 2 if kind == "regressor" else labels
         twin.step(loss, (part - shift) * scale, labels, weights)
-    np.testing.assert_allclose(np.vstack([trainer.weights, trainer.bias]), twin.w, rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(np.vstack([groups.weights, groups.bias]), twin.w, rtol=2e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared_loss", "softmax_loss"])
