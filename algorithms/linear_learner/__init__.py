@@ -6,7 +6,8 @@ Algorithms in Amazon SageMaker", SIGMOD 2020.
 """
 
 from algorithms.algorithm import CSV, RECORDIO, Algorithm, ChannelSpec, Metric
-from algorithms.linear_learner.fit import evaluate, fit
+from algorithms.linear_learner.evaluation import evaluate
+from algorithms.linear_learner.fit import fit
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.model import LinearModel
 

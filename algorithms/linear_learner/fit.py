@@ -25,7 +25,7 @@ from algorithms.linear_learner.selection import Assessment, Candidate, as_thresh
 from algorithms.machine import cpu_count
 from algorithms.report import Counters, log
 from algorithms.supervised import agreed_width, block_rows, share, steps
-from formats import Batch, FormatError
+from formats import Batch
 from formats.batch import concatenate
 
 SHOWN = 10  # constant features, and classes, that the log names
@@ -284,26 +284,3 @@ class Training:
             h.loss_function,
             as_threshold(h.loss_function, candidates[best].margin),
         )
-
-
-def evaluate(
-    job: Job, hyperparameters: LinearLearnerHyperparameters, model: LinearModel, batches: Iterator[Batch]
-) -> dict[str, float]:
-    """The mean loss, without weights of classes, and the metrics of the final model."""
-    h = hyperparameters
-    check = check_of_labels(h)
-    loss = raw_loss(h)
-    assessment = Assessment(h, loss, None, 1)
-    rows = 1
-    for batch in batches:
-        try:
-            check(batch, rows)
-        except FormatError as error:
-            raise UserError(f"channel 'test': {error}") from None
-        assert batch.labels is not None  # noqa: S101 - just checked
-        assessment.add(model.margins(batch.features), batch.labels)
-        rows += len(batch)
-    assessment.of_all_hosts(job.cluster)
-    if assessment.rows == 0:
-        return {}
-    return {loss.objective: float(assessment.objectives[0])} | assessment.metrics(0, float(model.boundary))
