@@ -73,6 +73,16 @@ class Cluster:
         bits = np.ascontiguousarray(array).view(f"i{array.itemsize}")  # integers, or -0.0 + 0.0 would lose its sign
         return self.add(bits if self.rank == root else np.zeros_like(bits)).view(array.dtype).reshape(array.shape)
 
+    def gather(self, array: NDArray[Scalar]) -> list[NDArray[Scalar]]:
+        """The hosts' arrays by rank, bit for bit; they may differ in their first dimension, and in no other."""
+        lengths = np.zeros(self.size, np.int64)
+        lengths[self.rank] = len(array)
+        ends = np.cumsum(self.add(lengths))
+        every = np.zeros((int(ends[-1]), *array.shape[1:]), f"i{array.itemsize}")  # integers, as in broadcast
+        stop = int(ends[self.rank])
+        every[stop - len(array) : stop] = np.ascontiguousarray(array).view(every.dtype)
+        return np.split(self.add(every).view(array.dtype), ends[:-1])
+
     def run(self, function: Callable[[], Result]) -> Result:
         """Calls `function` in the thread of ring.py's engine, which it may use too; all hosts do so in the same step.
 

@@ -34,6 +34,8 @@ _MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EAC
 def main() -> int:
     """The console program `train`. Exit code 0: trained; 2: the customer's mistake; 1: ours; 3: the machine's."""
     started = time.perf_counter()
+    # OpenMP's threads would otherwise spin between two parallel loops, and take the CPU from the one that reads
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     paths = Paths(base_directory(os.environ))
     start_log(20)
     stop = threading.Event()

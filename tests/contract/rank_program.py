@@ -53,6 +53,16 @@ def sums(cluster: Cluster) -> None:
         [described(cluster.broadcast(signs if cluster.rank == root else other, root)) for root in (0, cluster.size - 1)]
     )
     say(described(cluster.broadcast(np.arange(6, dtype=np.int32).reshape(2, 3).T * (1 - cluster.rank))))
+    say([described(array) for array in cluster.gather(rows(cluster.rank))])
+    say([described(array) for array in cluster.gather(np.empty(0, np.int64))])
+
+
+def rows(rank: int) -> np.ndarray:
+    """As many as the rank says, not contiguous, the first number of each without a value."""
+    array = np.full((3, rank), -0.0, np.float32)
+    array[0] = np.nan
+    array[1] = rank
+    return array.T
 
 
 def uneven(cluster: Cluster) -> None:

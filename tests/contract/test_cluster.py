@@ -89,7 +89,7 @@ def test_sums_and_broadcasts(start: Start, size: int) -> None:
     for rank, host in enumerate(finished):
         assert host.said[0] == [rank, size, rank == 0, size * (size + 1) // 2]
         assert host.said[1:] == finished[0].said[1:]  # the same bits everywhere
-    _, summed, large, broadcast, transposed = finished[0].said
+    _, summed, large, broadcast, transposed, gathered, nothing = finished[0].said
     assert large is True
     brought = [program().arrays(rank) for rank in range(size)]
     for (dtype, shape, bits), *parts in zip(summed, *brought, strict=True):
@@ -102,6 +102,11 @@ def test_sums_and_broadcasts(start: Start, size: int) -> None:
     signs = np.array([-0.0, np.nan, 0.1, -np.inf]).tobytes().hex()
     assert broadcast == [["float64", [4, 1], signs]] * 2
     assert transposed == ["int32", [3, 2], np.array([[0, 3], [1, 4], [2, 5]], np.int32).tobytes().hex()]
+    assert gathered == [
+        ["float32", [rank, 3], np.array([[np.nan, rank, -0.0]] * rank, np.float32).tobytes().hex()]
+        for rank in range(size)
+    ]
+    assert nothing == [["int64", [0], ""]] * size
 
 
 def test_hosts_stay_in_step_until_the_last_has_no_batch(start: Start) -> None:
@@ -219,6 +224,8 @@ def test_one_host_needs_no_engine() -> None:
     with connect(["algo-1"], "algo-1") as cluster:
         assert cluster.all_reduce(array) is array
         assert (cluster.rank, cluster.size, cluster.is_leader, cluster.total(5)) == (0, 1, True, 5)
+    [gathered] = cluster.gather(array)
+    assert np.array_equal(gathered, array)
 
 
 def test_one_host_stops_before_its_next_batch() -> None:

@@ -1,0 +1,183 @@
+"""Training: epochs over mini-batches of sparse rows, and what the log says of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from algorithms.errors import UserError
+from algorithms.factorization_machines.hyperparameters import TERMS, FactorizationMachinesHyperparameters
+from algorithms.factorization_machines.learner import Learner, state_bytes
+from algorithms.factorization_machines.metrics import metric, scores_of, sums_of
+from algorithms.factorization_machines.model import FactorizationMachine, stored
+from algorithms.job import Job, NothingLearned
+from algorithms.machine import free_memory
+from algorithms.report import Counters, log
+from algorithms.supervised import BINARY_LABELS, block_rows, label_check, numbers_of_hosts, share, steps
+from formats import Batch, FormatError
+from formats.batch import Dense
+
+BLOCK = 2**14  # numbers of the mini-batches that the reader hands over together
+CHECKED = 2**22  # numbers that are looked at together
+
+
+def fit(job: Job, hyperparameters: FactorizationMachinesHyperparameters) -> FactorizationMachine:
+    """Trains on the channel `train`. Raises UserError for data that cannot be used, and training that diverges."""
+    h = hyperparameters
+    log.info("[Sparse network] Building a sparse network.")
+    require_memory(h)
+    with job.report.timed("initialize.time"):
+        training = Training(job, h)
+    for epoch in range(h.epochs):
+        with job.report.timed("update.time"):
+            training.epoch(epoch)
+        if training.stopped:
+            break
+        training.report(epoch)
+        job.report.progress(epoch + 1, h.epochs)
+    job.report.throughput(training.records, time.perf_counter() - training.started)
+    with job.report.timed("finalize.time"):
+        training.report()
+        return training.model()
+
+
+def require_memory(h: FactorizationMachinesHyperparameters) -> None:
+    """Says what the model takes while it learns. Raises UserError if there is not so much."""
+    needed, free = state_bytes(h.feature_dim, h.num_factors), free_memory()
+    size = f"{h.feature_dim} features with {h.num_factors} factors each"
+    log.info("The model of %s and its optimizer take %d bytes of memory, %.0f are free.", size, needed, free)
+    if not needed <= free:
+        raise UserError(
+            f"the model of {size} and its optimizer take {needed / 2**30:.1f} GiB of memory, there are "
+            f"{free / 2**30:.1f} GiB. Please set num_factors or feature_dim lower, or use a larger instance."
+        )
+
+
+def label_rule(h: FactorizationMachinesHyperparameters) -> tuple[int, str]:
+    """The number of classes, 0 for a regressor, and what a label must be."""
+    return (2, BINARY_LABELS) if h.predictor_type == "binary_classifier" else (0, "a number")
+
+
+def nonzeros(features: Dense | sparse.csr_array) -> sparse.csr_array:
+    """The same rows without their zeros, so that it does not matter how they were stored."""
+    if not isinstance(features, np.ndarray):
+        if np.count_nonzero(features.data) < features.nnz:
+            features.eliminate_zeros()
+        return features
+    starts, columns, values = stored(features)
+    return sparse.csr_array((values, columns, starts), shape=features.shape)
+
+
+class Training:
+    """A job between its epochs. Hosts hold the same model; each of them reads its own rows."""
+
+    def __init__(self, job: Job, h: FactorizationMachinesHyperparameters) -> None:
+        self.job, self.h = job, h
+        self.started = time.perf_counter()
+        self.records = 0
+        self._learner = Learner(h, np.random.default_rng(h.seed))
+        self._counters = Counters()
+        self._sums = sums_of(h.predictor_type)  # of this epoch
+        self._row = h.feature_dim  # numbers of a row; of sparse ones, from the second epoch on, those that are stored
+        self._batches = 0  # of this epoch
+        self._diverged: int | None = None  # the first mini-batch whose loss is not finite
+
+    @property
+    def stopped(self) -> bool:
+        """Whether any host was told to stop."""
+        return self.job.cluster.total(self.job.stopped()) > 0
+
+    def epoch(self, number: int) -> None:
+        """One pass over the channel `train`."""
+        job, h = self.job, self.h
+        rows = block_rows(h.mini_batch_size, self._row, BLOCK)
+        before, self._sums, self._batches = self._sums, sums_of(h.predictor_type), 0
+        mine = entries = 0
+        with share(job.channels["train"], job.cluster, rows, h.feature_dim, label_check(*label_rule(h))) as source:
+            for block in job.cluster.in_step(source, h.feature_dim, job.stopped):
+                X = nonzeros(block.features)
+                y = np.empty(0, np.float32) if block.labels is None else np.ascontiguousarray(block.labels)
+                self._learn(X, y, block, number)
+                mine += len(block)
+                entries += X.nnz if block.is_sparse else X.shape[0] * X.shape[1]
+        self.records += mine
+        job.report.metrics(self._counters.epoch(mine, self._batches), Meta="training_data_iter", epoch=number)
+        all_entries, all_rows = job.cluster.all_reduce(np.array([entries, mine], np.int64)).tolist()
+        if all_rows:
+            self._row = max(1, all_entries // all_rows)
+        elif number > 0 and self.stopped:
+            self._sums = before  # of the epoch before, whose model is kept
+        else:
+            raise NothingLearned if self.stopped else job.channels["train"].without_data()
+
+    def _learn(self, X: sparse.csr_array, y: NDArray[np.float32], block: Batch, epoch: int) -> None:
+        """The mini-batches of a block, a step each."""
+        cluster, size = self.job.cluster, self.h.mini_batch_size
+        for start in range(0, steps(cluster, block, size) * size, size):
+            rows = slice(start, start + size)
+            margins, _ = self._learner.step(cluster, X if len(y) <= size and start == 0 else X[rows], y[rows])
+            if self._diverged is None and not np.isfinite(margins).all():
+                self._diverged = self._batches
+            with np.errstate(all="ignore"):  # told below
+                self._sums.add(margins, y[rows])
+            if self._batches % self.h.batch_metrics_publish_interval == 0:
+                self._require_finite(epoch)
+                self.report(epoch, self._batches)
+            self._batches += 1
+        self._require_finite(epoch)
+
+    def _require_finite(self, epoch: int) -> None:
+        """Raises UserError, on all hosts, if the loss of a mini-batch on any of them was infinite or NaN."""
+        number = 0 if self._diverged is None else 1 + self._diverged
+        if found := [each for each in numbers_of_hosts(self.job.cluster, number) if each]:
+            raise self._divergence(f"the loss of mini-batch {min(found) - 1} of epoch {epoch} was infinite or NaN")
+
+    def _divergence(self, problem: str) -> UserError:
+        """What to raise when training diverged; names the rates above their defaults, or else all."""
+        names = [f"{term}_lr" for term in reversed(TERMS)]
+        defaults = type(self.h).model_fields
+        high = [name for name in names if getattr(self.h, name) > defaults[name].default] or names
+        rates = ", ".join(f"{name} ({getattr(self.h, name):g} now)" for name in high)
+        return UserError(
+            f"training diverged: {problem}. Please lower {rates}, or look for extreme values among features and labels."
+        )
+
+    def report(self, epoch: int | None = None, batch: int | None = None) -> None:
+        """The metrics of all hosts' rows in this epoch so far."""
+        total = sums_of(self.h.predictor_type)
+        total.array = self.job.cluster.all_reduce(self._sums.array)
+        for name, value in scores_of(total).items():
+            self.job.report.quality(metric("train", name), value, epoch=epoch, batch=batch)
+
+    def model(self) -> FactorizationMachine:
+        """What was learned. Raises UserError if it is not finite, as after an overflow in the last step."""
+        learner = self._learner
+        rows = max(1, CHECKED // self.h.num_factors)
+        pieces = (learner.factors[start : start + rows] for start in range(0, len(learner.factors), rows))
+        if not all(np.isfinite(piece).all() for piece in (learner.bias, learner.linear, *pieces)):
+            raise self._divergence("the model has infinite or NaN weights")
+        return FactorizationMachine(learner.factors, learner.linear, learner.bias, self.h.predictor_type)
+
+
+def evaluate(
+    job: Job,
+    hyperparameters: FactorizationMachinesHyperparameters,
+    model: FactorizationMachine,
+    batches: Iterator[Batch],
+) -> dict[str, float]:
+    """The metrics of a channel's rows: rmse, mse, absolute_loss, or accuracy, cross entropy and F1."""
+    check, sums, row = label_check(*label_rule(hyperparameters)), sums_of(hyperparameters.predictor_type), 1
+    for batch in batches:
+        try:
+            check(batch, row)
+        except FormatError as error:
+            raise UserError(f"channel 'test': {error}") from None
+        assert batch.labels is not None  # noqa: S101 - just checked
+        sums.add(model.margins(batch.features), batch.labels)
+        row += len(batch)
+    sums.array = job.cluster.all_reduce(sums.array)
+    return scores_of(sums) if sums.array[0] else {}
