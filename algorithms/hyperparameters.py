@@ -7,12 +7,19 @@ import difflib
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
 from algorithms.errors import UserError
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+One = Annotated[Literal[1], BeforeValidator(_number)]  # a hyperparameter that the hosted service has no other value of
 
 
 def hyperparameter(

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from algorithms.hyperparameters import Hyperparameters, hyperparameter
+from algorithms.hyperparameters import Hyperparameters, One, hyperparameter
 
 WIDEST = 10_000  # features
 Width = Annotated[int, Field(ge=1, le=WIDEST)]
 EvalMetric = Literal["accuracy", "precision_recall_fscore"]
-
-
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-One = Annotated[Literal[1], BeforeValidator(_number)]
 
 
 class RandomCutForestHyperparameters(Hyperparameters):

@@ -1,0 +1,89 @@
+"""Passes of expectation maximisation that start from the spectral topics: most of them stochastic, the last ones exact.
+
+Moments see three words of a document at a time, the likelihood sees them all. Exact passes alone raise it, but keep
+what the spectral topics of real text get wrong; draws leave that behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from algorithms.lda import _refinement
+from algorithms.lda.sampling import Parts, Sampler
+from algorithms.report import log
+from formats.batch import Dense
+
+Matrix = NDArray[np.float64]
+EXACT = 10  # last passes
+ROUNDS = 5  # steps of a document's mixture in a pass
+MEAN = 0.01  # share of all documents' words that a topic starts with, so that none is ruled out
+SYMMETRIC = 0.5  # the prior that each topic starts with: the spectral one is far too uneven on real text
+
+
+def refine(
+    corpus: sparse.csr_array,
+    beta: Matrix,
+    passes: int,
+    seed: int,
+    threads: int,
+    stopped: Callable[[], bool],
+) -> tuple[NDArray[np.float64], Matrix]:
+    """Shares (k,) of the topics in the documents, and beta (k, V), after `passes` > 0 passes over the corpus (n, V).
+
+    All words of the corpus occur. A stop ends the passes early.
+    """
+    k, V = beta.shape
+    n, K = corpus.shape[0], -(-k // 8) * 8
+    mean = np.bincount(corpus.indices, corpus.data, V)
+    topics, prior, theta = np.zeros((V, K), np.float32), np.zeros(K, np.float32), np.zeros((n, K), np.float32)
+    topics[:, :k] = (1 - MEAN) * beta.T + MEAN * (mean / mean.sum())[:, None]
+    prior[:k], theta[:, :k] = SYMMETRIC, 1 / k
+    rows, done = parts(corpus), 0
+    if passes > EXACT and not stopped():
+        sampler = Sampler(rows, topics, prior, k, seed, threads)
+        while done < passes - EXACT and not stopped():
+            sampler.sweep()
+            done += 1
+        log.info("%d stochastic EM pass(es), mixtures' prior %s", done, np.round(sampler.alpha[:k], 4).tolist())
+        topics, prior = sampler.topics, sampler.alpha
+        theta = sampler.given + prior
+        theta /= theta.sum(axis=1, keepdims=True)
+    exact(corpus, rows, topics, prior, theta, range(done, passes), threads, stopped)
+    return theta[:, :k].mean(axis=0, dtype=np.float64), topics[:, :k].T.astype(np.float64)
+
+
+def exact(
+    corpus: sparse.csr_array,
+    rows: Parts,
+    topics: Dense,
+    prior: Dense,
+    theta: Dense,
+    steps: range,
+    threads: int,
+    stopped: Callable[[], bool],
+) -> None:
+    """Exact passes on topics (V, K) and mixtures theta (n, K), in place, with the mixtures' prior (K,) as it is."""
+    columns, total = parts(corpus.tocsc()), float(corpus.sum(dtype=np.float64))
+    scratch = np.empty((threads, topics.shape[1] + 16), np.float32)
+    expected, likelihood = np.empty_like(topics), np.empty(len(topics))
+    for step in steps:
+        if stopped():
+            break
+        _refinement.infer(*rows, topics, prior, theta, scratch, ROUNDS, threads)
+        _refinement.count(*columns, topics, theta, expected, likelihood, threads)
+        sums = expected.sum(axis=0, dtype=np.float64)
+        np.divide(expected, sums, out=topics, where=sums > 0, casting="same_kind")  # a topic without words stays
+        log.info("EM pass %d/%d: log likelihood of a word %.6f", step + 1, steps.stop, likelihood.sum() / total)
+
+
+def parts(matrix: sparse.csr_array) -> Parts:
+    """What a compressed matrix is made of, as the kernels take it."""
+    return (
+        matrix.indptr.astype(np.int64, copy=False),
+        matrix.indices.astype(np.int32, copy=False),
+        matrix.data.astype(np.float32, copy=False),
+    )

@@ -1,0 +1,111 @@
+"""Exact passes beside their formula in NumPy; stochastic ones by what must not change them."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from algorithms.lda import _refinement
+from algorithms.lda.refinement import EXACT, parts, refine
+from algorithms.lda.sampling import Sampler, coarse, fitted
+
+K, V, N = 3, 30, 200
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    random = np.random.default_rng(0)
+    beta, theta = random.dirichlet(np.full(V, 0.2), K), random.dirichlet(np.full(K, 0.2), N)
+    counts = np.float32([random.multinomial(40, each) for each in theta @ beta])
+    counts[3] = 0
+    return sparse.csr_array(counts), beta
+
+
+def go(corpus, beta, passes, **changed):
+    return refine(corpus, beta, passes, **{"seed": 5, "threads": 1, "stopped": lambda: False} | changed)
+
+
+def test_halves_of_a_pass_are_their_formula(corpus):
+    matrix, beta = corpus
+    counts = matrix.toarray().astype(np.float64)
+    topics, alpha = np.zeros((V, 8), np.float32), np.zeros(8, np.float32)
+    topics[:, :K], alpha[:K] = beta.T, [0.1, 0.2, 0.3]
+    theta = np.float32(np.random.default_rng(1).dirichlet(np.ones(8), N))
+    theta[:, K:] = 0
+    p = theta[:, :K].astype(np.float64)
+    for _ in range(2):
+        p = p * ((counts / (p @ beta + 1e-300)) @ beta.T) + alpha[:K]
+        p /= p.sum(axis=1, keepdims=True)
+    _refinement.infer(*parts(matrix), topics, alpha, theta, np.empty((1, 24), np.float32), 2, 1)
+    assert theta[:, :K] == pytest.approx(p, abs=1e-5)
+    assert not theta[:, K:].any()
+    expected, likelihood = np.empty_like(topics), np.empty(V)
+    _refinement.count(*parts(matrix.tocsc()), topics, theta, expected, likelihood, 1)
+    assert expected[:, :K] == pytest.approx((beta * (p.T @ (counts / (p @ beta)))).T, rel=1e-3, abs=1e-3)
+    assert likelihood.sum() == pytest.approx((counts * np.log(p @ beta)).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("passes", [EXACT, 40])
+def test_threads_order_and_copies_change_nothing(corpus, passes):
+    matrix, beta = corpus
+    share, refined = go(matrix, beta, passes)
+    assert share.sum() == pytest.approx(1)
+    assert refined.sum(axis=1) == pytest.approx(1)
+    assert np.array_equal(go(matrix, beta, passes, threads=2)[1], refined)
+    order = np.random.default_rng(1).permutation(N)
+    for other in (matrix[order], sparse.vstack([matrix, matrix], format="csr")):
+        again = go(sparse.csr_array(other), beta, passes)
+        assert again[1] == pytest.approx(refined, abs=1e-5)
+        assert again[0] == pytest.approx(share, abs=1e-5)
+
+
+def test_draws_are_whole_and_repeatable(corpus):
+    matrix, beta = corpus
+    topics, prior = np.zeros((V, 8), np.float32), np.zeros(8, np.float32)
+    topics[:, :K], prior[:K] = beta.T + 1e-3, 0.1
+    samplers = [Sampler(parts(matrix), topics, prior, K, seed, 1) for seed in (1, 1, 2)]
+    for sampler in samplers:
+        for _ in range(5):
+            sampler.sweep()
+    assert np.array_equal(samplers[0].given.sum(axis=1), matrix.sum(axis=1))
+    assert np.array_equal(samplers[0].given, np.rint(samplers[0].given))
+    assert np.array_equal(samplers[0].topics, samplers[1].topics)
+    assert not np.array_equal(samplers[0].topics, samplers[2].topics)
+    assert not samplers[0].given[:, K:].any()
+
+
+def test_large_and_fractional_counts():
+    matrix = sparse.csr_array(np.float32([[1e6, 0.25, 0, 3], [2.5, 0, 70, 1], [0, 1, 1e5, 0.5]]))
+    share, beta = go(matrix, np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1]]), 30)
+    assert sorted(beta.argmax(axis=1)) == [0, 2]  # which is which is up to the draws: there are three documents
+    assert beta.max(axis=1).min() > 0.9
+    assert share.sum() == pytest.approx(1)
+
+
+def test_stop_leaves_what_there_is(corpus):
+    matrix, beta = corpus
+    share, refined = go(matrix, beta, 50, stopped=lambda: True)
+    assert share.sum() == pytest.approx(1)
+    assert refined == pytest.approx(beta, abs=0.01)
+
+
+def test_topic_that_nothing_falls_to_stays():
+    matrix = sparse.csr_array(np.float32([[5, 3, 0], [2, 9, 0], [4, 4, 1]]))
+    share, beta = go(matrix, np.array([[0.5, 0.5, 0], [0, 0, 1.0]]), EXACT)
+    assert np.isfinite(share).all()
+    assert beta.sum(axis=1) == pytest.approx(1)
+
+
+def test_prior_is_fitted_to_draws():
+    random, alpha = np.random.default_rng(0), np.array([0.2, 1.0, 0.5])
+    given = np.float32([random.multinomial(200, each) for each in random.dirichlet(alpha, 20000)])
+    found = np.full(3, 0.5)
+    for _ in range(100):
+        found = fitted(found, given, np.full(len(given), 200.0))
+    assert found == pytest.approx(alpha, rel=0.05)
+
+
+def test_coarse_keeps_ten_digits():
+    x = np.random.default_rng(0).random(1000)
+    assert coarse(x) == pytest.approx(x, rel=2**-10)
+    assert np.array_equal(coarse(x * (1 + 1e-13)), coarse(x))
+    assert coarse(np.zeros(2)).tolist() == [0, 0]
