@@ -1,4 +1,4 @@
-"""The console program `inbuilt`, entry point of the images: `inbuilt train` and `inbuilt serve`."""
+"""The console program `inbuilt`, entry point of the images: `inbuilt train`, `serve` and `describe`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 from importlib.metadata import version
 
 USAGE = """\
-usage: docker run IMAGE train    train on the job laid out under /opt/ml, write the model to /opt/ml/model
-       docker run IMAGE serve    answer /ping, /invocations and /execution-parameters for the model in /opt/ml/model
+usage: docker run IMAGE train             train on the job laid out under /opt/ml, write the model to /opt/ml/model
+       docker run IMAGE serve             answer /ping, /invocations and /execution-parameters for that model
+       docker run IMAGE describe [NAME]   print CreateAlgorithm's request for the image, which a registry has as NAME
        docker run IMAGE --version
 """
 
@@ -27,11 +28,15 @@ def main() -> int:
             from serving import server
 
             return server.main()
+        case "describe":
+            from algorithms import description
+
+            return description.main(sys.argv[2:])
         case "--version":
             sys.stdout.write(f"inbuilt {version('inbuilt')}\n")
             return 0
         case "--help" | "-h":
             sys.stdout.write(USAGE)
             return 0
-    sys.stderr.write(f"inbuilt: the command must be train or serve, got '{command}'\n{USAGE}")
+    sys.stderr.write(f"inbuilt: the command must be train, serve or describe, got '{command}'\n{USAGE}")
     return 2

@@ -106,4 +106,4 @@ def test_the_command_line() -> None:
     assert re.fullmatch(r"inbuilt \d+\.\d+\.\d+\n", run("--version").stdout)
     unknown = run("trian")
     assert unknown.returncode == 2
-    assert unknown.stderr.startswith("inbuilt: the command must be train or serve, got 'trian'\nusage:")
+    assert unknown.stderr.startswith("inbuilt: the command must be train, serve or describe, got 'trian'\nusage:")
