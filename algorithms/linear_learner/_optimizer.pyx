@@ -22,39 +22,68 @@ cdef extern from *:
     const float EPSILON
 
 
-def adam(
+KINDS = {"adam": ADAM, "sgd": SGD, "rmsprop": RMSPROP}
+
+
+def step(
     float[:, ::1] weights,  # IN, OUT: (r, c)
     const float[:, ::1] gradient,  # IN: (r, c)
-    float[:, ::1] mean,  # IN, OUT: (r, c) of the gradients
-    float[:, ::1] square,  # IN, OUT: (r, c) the mean of their squares
-    const float[::1] rate,  # IN: (c,) corrected for means that began at 0
-    const float[::1] wd,  # IN: (c,)
-    const float[::1] l1,  # IN: (c,)
-    double beta_1,  # IN
-    double beta_2,  # IN
+    tuple plan,  # IN, OUT: of one step, see rule_of
 ):
-    """Kingma and Ba 2015, algorithm 1, in the order of section 2's last lines."""
-    cdef Py_ssize_t size = weights.shape[0] * weights.shape[1], width, start = 0
-    cdef vector[float] rates, decays, bounds
-    cdef bint sparse
+    """Changes the weights by the gradient."""
+    cdef Rule rule = rule_of(plan)
+    cdef const float[:, ::1] rates = plan[5]
+    cdef const float[::1] wd = plan[6], l1 = plan[7]
+    cdef Py_ssize_t r = weights.shape[0], c = weights.shape[1]
     with nogil:
-        width = fill(rates, rate)
-        fill(decays, wd)
-        fill(bounds, l1)
-        sparse = any_of(bounds)
-        while start < size:
+        move(rule, &weights[0, 0], &gradient[0, 0], r, c, &rates[0, 0], &wd[0], &l1[0])
+
+
+cdef Rule rule_of(tuple plan) except *:
+    """plan: the kind; its state, two arrays (r, c); two decays; then rates (steps, c), wd (c,) and l1 (c,)."""
+    cdef Rule rule
+    cdef float[:, ::1] first = plan[1], second = plan[2]
+    cdef double decay_1 = plan[3], decay_2 = plan[4]
+    rule.kind, rule.first, rule.second = plan[0], &first[0, 0], &second[0, 0]
+    rule.decay_1, rule.rest_1, rule.decay_2, rule.rest_2 = decay_1, 1 - decay_1, decay_2, 1 - decay_2
+    return rule
+
+
+cdef void move(
+    const Rule& rule, float *weights, const float *gradient, Py_ssize_t rows, Py_ssize_t c, const float *rate,
+    const float *wd, const float *l1,
+) noexcept nogil:
+    cdef Py_ssize_t size = rows * c, copies = max(1, TILE // c), width = c * copies, start = 0, n
+    cdef vector[float] rates = vector[float](width), decays = vector[float](width), bounds = vector[float](width)
+    cdef bint sparse = False
+    for n in range(width):
+        rates[n], decays[n], bounds[n] = rate[n % c], wd[n % c], l1[n % c]
+        sparse = sparse or bounds[n] != 0
+    while start < size:
+        n = min(width, size - start)
+        if rule.kind == ADAM:
             adam_tile(
-                &weights[0, 0] + start, &gradient[0, 0] + start, &mean[0, 0] + start, &square[0, 0] + start,
-                rates.data(), decays.data(), bounds.data(), <float>beta_1, <float>(1 - beta_1), <float>beta_2,
-                <float>(1 - beta_2), sparse, min(width, size - start),
+                weights + start, gradient + start, rule.first + start, rule.second + start, rates.data(),
+                decays.data(), bounds.data(), rule.decay_1, rule.rest_1, rule.decay_2, rule.rest_2, sparse, n,
             )
-            start += width
+        elif rule.kind == SGD:
+            sgd_tile(
+                weights + start, gradient + start, rule.first + start, rates.data(), decays.data(), bounds.data(),
+                rule.decay_1, sparse, n,
+            )
+        else:
+            rmsprop_tile(
+                weights + start, gradient + start, rule.first + start, rates.data(), decays.data(), bounds.data(),
+                rule.decay_1, rule.rest_1, sparse, n,
+            )
+        start += n
 
 
 cdef void adam_tile(
     Floats w, ConstFloats g, Floats m, Floats v, ConstFloats rate, ConstFloats wd, ConstFloats l1,
     float beta_1, float rest_1, float beta_2, float rest_2, bint sparse, Py_ssize_t n,
 ) noexcept nogil:
+    """Kingma and Ba 2015, algorithm 1, in the order of section 2's last lines; `rate` is corrected for zero means."""
     cdef Py_ssize_t i
     cdef float slope, step
     for i in range(n):
@@ -67,36 +96,11 @@ cdef void adam_tile(
             w[i] -= within(w[i], step * l1[i])
 
 
-def sgd(
-    float[:, ::1] weights,  # IN, OUT: (r, c)
-    const float[:, ::1] gradient,  # IN: (r, c)
-    float[:, ::1] velocity,  # IN, OUT: (r, c) the last step
-    const float[::1] rate,  # IN: (c,)
-    const float[::1] wd,  # IN: (c,)
-    const float[::1] l1,  # IN: (c,)
-    double momentum,  # IN
-):
-    """Gradient descent with momentum, in the order of MXNet; with l1 it is iPiano (Ochs et al. 2014)."""
-    cdef Py_ssize_t size = weights.shape[0] * weights.shape[1], width, start = 0
-    cdef vector[float] rates, decays, bounds
-    cdef bint sparse
-    with nogil:
-        width = fill(rates, rate)
-        fill(decays, wd)
-        fill(bounds, l1)
-        sparse = any_of(bounds)
-        while start < size:
-            sgd_tile(
-                &weights[0, 0] + start, &gradient[0, 0] + start, &velocity[0, 0] + start, rates.data(), decays.data(),
-                bounds.data(), <float>momentum, sparse, min(width, size - start),
-            )
-            start += width
-
-
 cdef void sgd_tile(
     Floats w, ConstFloats g, Floats velocity, ConstFloats rate, ConstFloats wd, ConstFloats l1,
     float momentum, bint sparse, Py_ssize_t n,
 ) noexcept nogil:
+    """Gradient descent with momentum, in the order of MXNet; with l1 it is iPiano (Ochs et al. 2014)."""
     cdef Py_ssize_t i
     cdef float taken
     for i in range(n):
@@ -108,36 +112,11 @@ cdef void sgd_tile(
             velocity[i] -= taken
 
 
-def rmsprop(
-    float[:, ::1] weights,  # IN, OUT: (r, c)
-    const float[:, ::1] gradient,  # IN: (r, c)
-    float[:, ::1] square,  # IN, OUT: (r, c) the mean of the gradients' squares
-    const float[::1] rate,  # IN: (c,)
-    const float[::1] wd,  # IN: (c,)
-    const float[::1] l1,  # IN: (c,)
-    double decay,  # IN: of the mean
-):
-    """Tieleman and Hinton 2012, lecture 6.5, with epsilon where MXNet has it."""
-    cdef Py_ssize_t size = weights.shape[0] * weights.shape[1], width, start = 0
-    cdef vector[float] rates, decays, bounds
-    cdef bint sparse
-    with nogil:
-        width = fill(rates, rate)
-        fill(decays, wd)
-        fill(bounds, l1)
-        sparse = any_of(bounds)
-        while start < size:
-            rmsprop_tile(
-                &weights[0, 0] + start, &gradient[0, 0] + start, &square[0, 0] + start, rates.data(), decays.data(),
-                bounds.data(), <float>decay, <float>(1 - decay), sparse, min(width, size - start),
-            )
-            start += width
-
-
 cdef void rmsprop_tile(
     Floats w, ConstFloats g, Floats v, ConstFloats rate, ConstFloats wd, ConstFloats l1,
     float decay, float rest, bint sparse, Py_ssize_t n,
 ) noexcept nogil:
+    """Tieleman and Hinton 2012, lecture 6.5, with epsilon where MXNet has it."""
     cdef Py_ssize_t i
     cdef float slope, step
     for i in range(n):
@@ -153,21 +132,3 @@ cdef inline float within(float w, float bound) noexcept nogil:
     """What the threshold takes of w: all of it, so that exactly 0 is left, or +-bound; NaN of NaN."""
     w = -bound if w < -bound else w
     return bound if w > bound else w
-
-
-cdef Py_ssize_t fill(vector[float]& tile, const float[::1] columns) except -1 nogil:
-    """Lays the columns' numbers side by side; returns how many there are then."""
-    cdef Py_ssize_t c = columns.shape[0], copies = max(1, TILE // c), copy, i
-    tile.resize(c * copies)
-    for copy in range(copies):
-        for i in range(c):
-            tile[copy * c + i] = columns[i]
-    return c * copies
-
-
-cdef bint any_of(const vector[float]& tile) noexcept nogil:
-    cdef size_t i
-    for i in range(tile.size()):
-        if tile[i] != 0:
-            return True
-    return False

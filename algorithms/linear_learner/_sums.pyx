@@ -1,17 +1,17 @@
-"""What a mini-batch of dense rows adds to losses and gradients, in one call that never comes back to the interpreter.
+"""Steps over dense rows: losses, gradients and new weights, without a call to the interpreter.
 
-NumPy needs twenty calls for it, between which the thread that reads the next rows takes the interpreter's lock; here two
+NumPy needs twenty calls a step, between which the thread that reads the next rows takes the interpreter's lock; here two
 groups of models and the reader run side by side. Sixteen models at a time are a panel: their weights stay in the
 cache, and the sums of six rows in the registers.
 """
 
-from libc.math cimport fabsf
 from libc.string cimport memcpy, memset
 from libcpp.vector cimport vector
 
-cdef enum:
-    PANEL = 16  # models: two vectors of AVX2
-    LOGISTIC, HINGE, SQUARED, ABSOLUTE, INSENSITIVE_SQUARED, INSENSITIVE_ABSOLUTE, QUANTILE, HUBER
+from algorithms.linear_learner._losses cimport (
+    ABSOLUTE, HINGE, HUBER, INSENSITIVE_ABSOLUTE, INSENSITIVE_SQUARED, LOGISTIC, PANEL, QUANTILE, SQUARED, judge,
+)
+from algorithms.linear_learner._optimizer cimport Rule, move, rule_of
 
 LOSSES = {
     "logistic": LOGISTIC,
@@ -61,50 +61,25 @@ cdef extern from *:
         for (; r < rows; r++) product<1>(a + r * across, across, along, b, start, n, out + 16 * r);
     }
 
-    // exp(-a), a >= 0, to the last bits (Cephes, expf); NaN becomes exp(-87)
-    inline float exp_minus(float a)
-    {
-        const float x = a < 87.0f ? -a : -87.0f;
-        const float shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 * 2^23 rounds to a whole number
-        const float whole = shifted - 12582912.0f;
-        const float r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
-        float p = 1.9875691500e-4f;
-        p = p * r + 1.3981999507e-3f;
-        p = p * r + 8.3334519073e-3f;
-        p = p * r + 4.1665795894e-2f;
-        p = p * r + 1.6666665459e-1f;
-        p = p * r + 5.0000001201e-1f;
-        p = p * r * r + r + 1.0f;
-        int32_t bits;
-        std::memcpy(&bits, &shifted, sizeof bits);
-        bits = (bits << 23) + (127 << 23);  // 2^whole: what the rounding left in the lowest bits
-        float power;
-        std::memcpy(&power, &bits, sizeof power);
-        return p * power;
-    }
-
-    // log(1 + e), 0 <= e <= 1: 2 atanh(e / (2 + e)), whose series has converged
-    inline float log1p_short(float e)
-    {
-        const float t = e / (2.0f + e), s = t * t;
-        float p = 2.0f / 15.0f;
-        p = p * s + 2.0f / 13.0f;
-        p = p * s + 2.0f / 11.0f;
-        p = p * s + 2.0f / 9.0f;
-        p = p * s + 2.0f / 7.0f;
-        p = p * s + 2.0f / 5.0f;
-        p = p * s + 2.0f / 3.0f;
-        return p * s * t + 2.0f * t;
-    }
-
     }
     """
     void products(
         const float *a, Py_ssize_t rows, Py_ssize_t across, Py_ssize_t along, const float *b, const float *start,
         Py_ssize_t n, float *out,
     ) noexcept nogil
-    float exp_minus(float a) noexcept nogil
-    float log1p_short(float e) noexcept nogil
+
+
+cdef struct Task:
+    Py_ssize_t d, m
+    const float *weights  # (d, m)
+    const float *bias  # (m,)
+    const float *scale  # (d,)
+    const float *shift  # (d,)
+    int loss
+    float parameter
+    const float *class_weights  # (classes, m) or NULL
+    bint weighs_loss
+    float *sums  # (d + 3, m)
 
 
 def add(
@@ -112,17 +87,71 @@ def add(
     const float[::1] y,  # IN: (n,)
     const float[:, ::1] weights,  # IN: (d, m)
     const float[:, ::1] bias,  # IN: (1, m)
-    const float[::1] scale,  # IN: (d,) the weights are of (X - shift) * scale
-    const float[::1] shift,  # IN: (d,)
-    int loss,  # IN: of LOSSES
-    float parameter,  # IN: the loss's own: margin, quantile, insensitivity or delta
-    const float[:, ::1] class_weights,  # IN: (classes, m) what a row of a class counts in the gradient, or (0, 0)
-    bint weighs_loss,  # IN: and in the loss
+    tuple loss,  # IN: see task_of
     float[:, ::1] sums,  # OUT: (d + 3, m) gradients by the weights and by the bias, losses, number of rows
 ):
+    """What the rows add up to, for hosts that add up theirs."""
+    cdef Task task = task_of(weights, bias, loss, sums)
+    cdef Py_ssize_t n = X.shape[0]
+    with nogil:
+        add_rows(task, &X[0, 0], &y[0], n)
+
+
+def learn(
+    const float[:, ::1] X,  # IN: (n, d)
+    const float[::1] y,  # IN: (n,)
+    Py_ssize_t rows,  # IN: of a mini-batch
+    float[:, ::1] weights,  # IN, OUT: (d, m)
+    float[:, ::1] bias,  # IN, OUT: (1, m)
+    tuple loss,  # IN: see task_of
+    float[:, ::1] sums,  # SCRATCH: (d + 3, m)
+    const float[::1] factors,  # IN: (steps,) what the gradient's sums are multiplied by
+    tuple plan,  # IN, OUT: of the weights' optimizer
+    bias_plan,  # IN, OUT: of the bias's, or None if it stays as it is
+    double[::1] losses,  # IN, OUT: (m,)
+):
+    """A step for each mini-batch; adds up the losses."""
+    cdef Task task = task_of(weights, bias, loss, sums)
+    cdef Rule rule = rule_of(plan), bias_rule
+    cdef const float[:, ::1] rates = plan[5], bias_rates = plan[5]
+    cdef const float[::1] wd = plan[6], l1 = plan[7], bias_wd = plan[6], bias_l1 = plan[7]
+    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], m = weights.shape[1], step = 0, i, c
+    cdef bint learns_bias = bias_plan is not None
+    if learns_bias:
+        bias_rule, bias_rates, bias_wd, bias_l1 = rule_of(bias_plan), bias_plan[5], bias_plan[6], bias_plan[7]
+    with nogil:
+        while step * rows < n:
+            add_rows(task, &X[step * rows, 0], &y[step * rows], min(rows, n - step * rows))
+            for i in range((d + 1) * m):
+                task.sums[i] *= factors[step]
+            for c in range(m):
+                losses[c] += sums[d + 1, c]
+            move(rule, &weights[0, 0], &sums[0, 0], d, m, &rates[step, 0], &wd[0], &l1[0])
+            if learns_bias:
+                move(bias_rule, &bias[0, 0], &sums[d, 0], 1, m, &bias_rates[step, 0], &bias_wd[0], &bias_l1[0])
+            step += 1
+
+
+cdef Task task_of(const float[:, ::1] weights, const float[:, ::1] bias, tuple loss, float[:, ::1] sums) except *:
+    """loss: scale (d,) and shift (d,): the weights are of (X - shift) * scale; one of LOSSES, and its own parameter,
+    margin, quantile, insensitivity or delta; class weights (classes, m), what a row of a class counts in the gradient,
+    or (0, 0); whether they count in the loss, too.
+    """
+    cdef const float[::1] scale = loss[0], shift = loss[1]
+    cdef const float[:, ::1] class_weights = loss[4]
+    cdef Task task
+    task.d, task.m, task.weights, task.bias = weights.shape[0], weights.shape[1], &weights[0, 0], &bias[0, 0]
+    task.scale, task.shift, task.loss, task.parameter = &scale[0], &shift[0], loss[2], loss[3]
+    task.class_weights = &class_weights[0, 0] if class_weights.shape[0] else NULL
+    task.weighs_loss, task.sums = loss[5], &sums[0, 0]
+    return task
+
+
+cdef void add_rows(const Task& task, const float *X, const float *y, Py_ssize_t n) noexcept nogil:
     """(X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: rows are neither scaled nor copied."""
-    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], m = weights.shape[1], first = 0, count, i, c
-    cdef vector[float] panel, gradient, scores
+    cdef Py_ssize_t d = task.d, m = task.m, first = 0, count, i, c
+    cdef vector[float] panel = vector[float](d * PANEL), gradient = vector[float](d * PANEL)
+    cdef vector[float] scores = vector[float](n * PANEL)
     cdef float start[PANEL]
     cdef float slopes[PANEL]
     cdef float losses[PANEL]
@@ -131,128 +160,28 @@ def add(
     memset(nothing, 0, sizeof(nothing))
     for c in range(PANEL):
         row_weights[c] = 1
-    with nogil:
-        panel.resize(d * PANEL)
-        gradient.resize(d * PANEL)
-        scores.resize(n * PANEL)
-        while first < m:
-            count = min(PANEL, m - first)
-            memset(start, 0, sizeof(start))
-            memset(slopes, 0, sizeof(slopes))
-            memset(losses, 0, sizeof(losses))
+    while first < m:
+        count = min(PANEL, m - first)
+        memset(start, 0, sizeof(start))
+        memset(slopes, 0, sizeof(slopes))
+        memset(losses, 0, sizeof(losses))
+        for c in range(count):
+            start[c] = task.bias[first + c]
+        for i in range(d):
+            for c in range(count):  # the panel's other columns are of no use, but numbers
+                panel[i * PANEL + c] = task.weights[i * m + first + c] * task.scale[i]
+                start[c] -= panel[i * PANEL + c] * task.shift[i]
+        products(X, n, d, 1, panel.data(), start, d, scores.data())
+        for i in range(n):
+            if task.class_weights != NULL:
+                memcpy(row_weights, task.class_weights + <Py_ssize_t>y[i] * m + first, count * sizeof(float))
+            judge(task.loss, task.parameter, y[i], row_weights, task.weighs_loss, &scores[i * PANEL], slopes, losses)
+        products(X, d, 1, d, scores.data(), nothing, n, gradient.data())
+        for i in range(d):
             for c in range(count):
-                start[c] = bias[0, first + c]
-            for i in range(d):
-                for c in range(count):  # the panel's other columns stay 0
-                    panel[i * PANEL + c] = weights[i, first + c] * scale[i]
-                    start[c] -= panel[i * PANEL + c] * shift[i]
-            products(&X[0, 0], n, d, 1, panel.data(), start, d, scores.data())
-            for i in range(n):
-                if class_weights.shape[0]:
-                    memcpy(row_weights, &class_weights[<Py_ssize_t>y[i], first], count * sizeof(float))
-                judge(loss, parameter, y[i], row_weights, weighs_loss, scores.data() + i * PANEL, slopes, losses)
-            products(&X[0, 0], d, 1, d, scores.data(), nothing, n, gradient.data())
-            for i in range(d):
-                for c in range(count):
-                    sums[i, first + c] = (gradient[i * PANEL + c] - shift[i] * slopes[c]) * scale[i]
-            for c in range(count):
-                sums[d, first + c] = slopes[c]
-                sums[d + 1, first + c] = losses[c]
-                sums[d + 2, first + c] = n
-            first += PANEL
-
-
-cdef inline void judge(
-    int loss, float parameter, float y, const float *weights, bint weighs_loss, float *scores, float *slopes,
-    float *losses,
-) noexcept nogil:
-    """Turns the scores of a row into the slopes of its losses, and adds both up; as loss.py has them."""
-    cdef float values[PANEL]
-    cdef Py_ssize_t c
-    if loss == LOGISTIC:
-        logistic(1 - 2 * y, scores, values)
-    elif loss == HINGE:
-        hinge(1 - 2 * y, parameter, scores, values)
-    elif loss == SQUARED:
-        squared(y, 0, scores, values)
-    elif loss == ABSOLUTE:
-        absolute(y, 0, scores, values)
-    elif loss == INSENSITIVE_SQUARED:
-        squared(y, parameter, scores, values)
-    elif loss == INSENSITIVE_ABSOLUTE:
-        absolute(y, parameter, scores, values)
-    elif loss == QUANTILE:
-        pinball(y, parameter, scores, values)
-    else:
-        huber(y, parameter, scores, values)
-    for c in range(PANEL):
-        scores[c] *= weights[c]
-        slopes[c] += scores[c]
-        losses[c] += values[c] * weights[c] if weighs_loss else values[c]
-
-
-cdef inline void logistic(float away, float *scores, float *values) noexcept nogil:
-    """away: 1 for label 0 and -1 for label 1, the direction in which the loss of a score grows."""
-    cdef Py_ssize_t c
-    cdef float z, e, share
-    for c in range(PANEL):
-        z = scores[c] * away
-        e = exp_minus(fabsf(z))
-        values[c] = log1p_short(e) + (0 if z < 0 else z)  # NaN stays NaN
-        share = 1 / (1 + e)
-        scores[c] = (e * share if z < 0 else share) * away
-
-
-cdef inline void hinge(float away, float margin, float *scores, float *values) noexcept nogil:
-    cdef Py_ssize_t c
-    cdef float lack
-    for c in range(PANEL):
-        lack = scores[c] * away + margin
-        values[c] = 0 if lack < 0 else lack
-        scores[c] = away if lack > 0 else 0
-
-
-cdef inline void squared(float y, float insensitivity, float *scores, float *values) noexcept nogil:
-    cdef Py_ssize_t c
-    cdef float error
-    for c in range(PANEL):
-        error = scores[c] - y
-        error -= clipped(error, insensitivity)
-        values[c] = error * error
-        scores[c] = 2 * error
-
-
-cdef inline void absolute(float y, float insensitivity, float *scores, float *values) noexcept nogil:
-    cdef Py_ssize_t c
-    cdef float error
-    for c in range(PANEL):
-        error = scores[c] - y
-        error -= clipped(error, insensitivity)
-        values[c] = fabsf(error)
-        scores[c] = (1 if error > 0 else 0) - (1 if error < 0 else 0)
-
-
-cdef inline void pinball(float y, float quantile, float *scores, float *values) noexcept nogil:
-    cdef Py_ssize_t c
-    cdef float error, slope
-    for c in range(PANEL):
-        error = scores[c] - y
-        slope = (1 if error > 0 else 0) - quantile
-        values[c] = error * slope
-        scores[c] = slope
-
-
-cdef inline void huber(float y, float delta, float *scores, float *values) noexcept nogil:
-    cdef Py_ssize_t c
-    cdef float error, slope
-    for c in range(PANEL):
-        error = scores[c] - y
-        slope = clipped(error, delta)
-        values[c] = slope * (error - slope / 2)
-        scores[c] = slope
-
-
-cdef inline float clipped(float x, float bound) noexcept nogil:
-    """x between -bound and bound; NaN stays NaN."""
-    x = -bound if x < -bound else x
-    return bound if x > bound else x
+                task.sums[i * m + first + c] = (gradient[i * PANEL + c] - task.shift[i] * slopes[c]) * task.scale[i]
+        for c in range(count):
+            task.sums[d * m + first + c] = slopes[c]
+            task.sums[(d + 1) * m + first + c] = losses[c]
+            task.sums[(d + 2) * m + first + c] = n
+        first += PANEL

@@ -74,13 +74,7 @@ class Groups:
         labels = np.empty(0, np.float32) if block.labels is None else block.labels
 
         def learned(trainer: Trainer) -> tuple[NDArray[np.float64], float]:
-            total, count = np.zeros(trainer.models), 0.0
-            for start in range(0, rows * steps, rows):
-                part = slice(start, start + rows)
-                losses, found = trainer.step(cluster, block.features[part], labels[part])
-                total += losses
-                count += found
-            return total, count
+            return trainer.learn(cluster, block.features, labels, rows, steps)
 
         if len(self._trainers) == 1:
             return learned(self._trainers[0])

@@ -14,18 +14,26 @@ from formats.batch import Dense
 
 RMSPROP_DECAY = 0.9  # as in the lecture and in MXNet; the guide has no hyperparameter for it
 
+# what the kernel is given: kind, state, state, decay, decay; rates (steps, c), wd (c,), l1 (c,)
+Plan = tuple[int, Dense, Dense, float, float, Dense, Dense, Dense]
+
 
 class Optimizer(Protocol):
     """What has been seen of the gradients of `(r, c)` weights: r features, c models or outputs."""
 
     t: int
-    """The number of steps made."""
+    """The number of steps made, or planned."""
 
-    def step(self, weights: Dense, gradient: Dense, rate: Dense, wd: Dense, l1: Dense) -> None:
-        """Changes `weights` (r, c) in place by `gradient` (r, c); `rate`, `wd` and `l1` (c,) are of the columns.
+    def plan(self, rates: Dense, wd: Dense, l1: Dense) -> Plan:
+        """What the kernel is given to make steps at `rates` (steps, c); `wd` and `l1` (c,) are of the columns, too."""
 
-        All are C-contiguous float32. What is not finite is not caught, but stays visible as a NaN weight.
-        """
+
+def step(optimizer: Optimizer, weights: Dense, gradient: Dense, rate: Dense, wd: Dense, l1: Dense) -> None:
+    """Changes `weights` (r, c) in place by `gradient` (r, c); `rate`, `wd` and `l1` (c,) are of the columns.
+
+    All are C-contiguous float32. What is not finite is not caught, but stays visible as a NaN weight.
+    """
+    _optimizer.step(weights, gradient, optimizer.plan(rate[None, :], wd, l1))
 
 
 @dataclass
@@ -38,39 +46,40 @@ class Adam:
     beta_2: float
     t: int = 0
 
-    def step(self, weights: Dense, gradient: Dense, rate: Dense, wd: Dense, l1: Dense) -> None:
-        """One step, section 2: the means' bias towards 0 is corrected in the rate."""
-        self.t += 1
-        correction = np.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
-        corrected = rate * np.float32(correction)
-        _optimizer.adam(weights, gradient, self.mean, self.square, corrected, wd, l1, self.beta_1, self.beta_2)
+    def plan(self, rates: Dense, wd: Dense, l1: Dense) -> Plan:
+        """As Optimizer has it; section 2: the means' bias towards 0 is corrected in the rates."""
+        t = np.arange(self.t + 1, self.t + 1 + len(rates))
+        self.t += len(rates)
+        corrections = np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        corrected = rates * corrections.astype(np.float32)[:, None]
+        return _optimizer.KINDS["adam"], self.mean, self.square, self.beta_1, self.beta_2, corrected, wd, l1
 
 
 @dataclass
 class SGD:
-    """Gradient descent with momentum."""
+    """Gradient descent with momentum: velocity = momentum velocity - rate gradient."""
 
     velocity: Dense
     momentum: float
     t: int = 0
 
-    def step(self, weights: Dense, gradient: Dense, rate: Dense, wd: Dense, l1: Dense) -> None:
-        """One step: velocity = momentum velocity - rate gradient."""
-        self.t += 1
-        _optimizer.sgd(weights, gradient, self.velocity, rate, wd, l1, self.momentum)
+    def plan(self, rates: Dense, wd: Dense, l1: Dense) -> Plan:
+        """As Optimizer has it."""
+        self.t += len(rates)
+        return _optimizer.KINDS["sgd"], self.velocity, self.velocity, self.momentum, 0.0, rates, wd, l1
 
 
 @dataclass
 class RMSProp:
-    """Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5 (2012)."""
+    """Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5 (2012): gradient over its root mean."""
 
     square: Dense
     t: int = 0
 
-    def step(self, weights: Dense, gradient: Dense, rate: Dense, wd: Dense, l1: Dense) -> None:
-        """One step: the gradient over the root of the mean of its squares."""
-        self.t += 1
-        _optimizer.rmsprop(weights, gradient, self.square, rate, wd, l1, RMSPROP_DECAY)
+    def plan(self, rates: Dense, wd: Dense, l1: Dense) -> Plan:
+        """As Optimizer has it."""
+        self.t += len(rates)
+        return _optimizer.KINDS["rmsprop"], self.square, self.square, RMSPROP_DECAY, 0.0, rates, wd, l1
 
 
 def make(

@@ -13,7 +13,7 @@ from algorithms.linear_learner import _sums
 from algorithms.linear_learner.grid import Schedule, Setting
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.loss import Loss
-from algorithms.linear_learner.optimizer import make
+from algorithms.linear_learner.optimizer import make, step
 from algorithms.linear_learner.scaler import Scaler
 from formats.batch import Dense
 
@@ -66,55 +66,89 @@ class Trainer:
         """A value of each model, for each of its outputs."""
         return np.repeat(np.asarray(values, np.float32), self.outputs)
 
-    def step(
-        self, cluster: Cluster, X: Dense | sparse.csr_array, y: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float]:
-        """Learns from the mini-batches of all hosts as from one. Returns the sums of the losses (m,), and the rows.
+    def learn(
+        self, cluster: Cluster, X: Dense | sparse.csr_array, y: NDArray[np.float32], rows: int, steps: int
+    ) -> tuple[NDArray[np.float64], float]:
+        """Learns from mini-batches of `rows` in so many steps, of all hosts as from one.
 
-        The gradient is the mean over the rows of a full mini-batch, also where the last one has fewer: a few rows would
-        otherwise count as much as all the others.
+        Returns the sums of the losses (m,), and how many rows they are of. The gradient is the mean over the rows of a
+        full mini-batch, also where the last one has fewer: a few rows would otherwise count as much as all the others.
         """
-        d = len(self.weights)
+        y = np.ascontiguousarray(self.scaler.labels(y))
+        if cluster.size == 1 and self.outputs == 1 and isinstance(X, np.ndarray):
+            return self._learn(np.ascontiguousarray(X), y, rows, steps), float(len(y))
+        total, count, d = np.zeros(self.models), 0.0, len(self.weights)
         with np.errstate(all="ignore"):  # a model that diverges shows in its loss
-            if len(y):
-                self._summarise(X, y)
-            else:
-                self._sums[:] = 0
-            sums = cluster.all_reduce(self._sums)
-            rows = float(sums[-1, 0])
-            if rows:
-                self._most_rows = max(self._most_rows, rows)
-                sums[: d + 1] *= np.float32(1 / self._most_rows)
-                self._update(sums)
-        return sums[d + 1, : self.models], rows
+            for start in range(0, rows * steps, rows):
+                self._summarise(X[start : start + rows], y[start : start + rows])
+                sums = cluster.all_reduce(self._sums)
+                found = float(sums[-1, 0])
+                if found:
+                    sums[: d + 1] *= self._factor(found)
+                    self._update(sums)
+                    total += sums[d + 1, : self.models]
+                    count += found
+        return total, count
+
+    def _learn(self, X: Dense, y: NDArray[np.float32], rows: int, steps: int) -> NDArray[np.float64]:
+        """All steps in one call of the kernel."""
+        losses = np.zeros(self.models)
+        if len(y):
+            folded = self._folds(min(rows, len(y)))
+            with np.errstate(all="ignore"):  # a model that diverges shows in its loss
+                X = X if folded else self.scaler.features(X, np.empty_like(X))
+            factors = np.array([self._factor(min(rows, len(y) - start)) for start in range(0, rows * steps, rows)])
+            rates = np.array([self._rates() for _ in range(steps)])
+            plan = self._optimizer.plan(rates, self._wd, self._l1)
+            bias_plan = None
+            if self._use_bias:
+                bias_plan = self._bias_optimizer.plan(rates * self._bias_lr_mult, self._bias_wd, 0 * self._l1)
+            objective = self._objective(folded)
+            _sums.learn(X, y, rows, self.weights, self.bias, objective, self._sums, factors, plan, bias_plan, losses)
+        return losses
+
+    def _folds(self, n: int) -> bool:
+        """Whether the weights are scaled and not the n rows.
+
+        (X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: where the rows are many it saves a
+        third of the time.
+        """
+        return n >= ROWS_TO_FOLD * self._sums.shape[1] and self.scaler.is_near
+
+    def _factor(self, rows: float) -> np.float32:
+        """What the sums over these rows are multiplied by."""
+        self._most_rows = max(self._most_rows, rows)
+        return np.float32(1 / self._most_rows)
+
+    def _rates(self) -> NDArray[np.float32]:
+        """The learning rates of the next step, (c,)."""
+        self._steps += 1
+        return self._spread(self._schedule.rates(self._steps - 1))
 
     def _summarise(self, X: Dense | sparse.csr_array, y: NDArray[np.float32]) -> None:
-        """What this host's rows add to the sums.
-
-        (X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: where the rows are many, scaling the
-        weights instead of the rows saves a third of the time.
-        """
+        """What a mini-batch of this host adds to the sums."""
+        if not len(y):
+            self._sums[:] = 0
+            return
         (n, d), dense = X.shape, isinstance(X, np.ndarray)
-        y = self.scaler.labels(y)
-        folded = dense and n >= ROWS_TO_FOLD * self._sums.shape[1] and self.scaler.is_near
+        folded = dense and self._folds(n)
         if not folded:
             if n > len(self._rows) and (dense or self.scaler.shift is not None):
                 self._rows = np.empty((n, d), np.float32)
             X = self.scaler.features(X, self._rows)
         if self.outputs == 1 and isinstance(X, np.ndarray):
-            self._add(X, y, folded)
+            _sums.add(np.ascontiguousarray(X), y, self.weights, self.bias, self._objective(folded), self._sums)
         else:
             self._multiply(X, y, folded)
 
-    def _add(self, X: Dense, y: NDArray[np.float32], folded: bool) -> None:
+    def _objective(self, folded: bool) -> _sums.Objective:
+        """The loss, and what is done to the rows before, as the kernel takes it."""
         d, loss, weights = len(self.weights), self._loss, self._class_weights
-        X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)  # every other row, where two hosts share them
         scale = self.scaler.scale if folded else np.ones(d, np.float32)
         shift = self.scaler.shift if folded else None
         shift = np.zeros(d, np.float32) if shift is None else shift
         weights = np.empty((0, 0), np.float32) if weights is None else weights
-        weighs = self._weighs_loss
-        _sums.add(X, y, self.weights, self.bias, scale, shift, loss.code, loss.parameter, weights, weighs, self._sums)
+        return scale, shift, loss.code, loss.parameter, weights, self._weighs_loss
 
     def _multiply(self, X: Dense | sparse.csr_array, y: NDArray[np.float32], folded: bool) -> None:
         (n, d), sums, shift = X.shape, self._sums, self.scaler.shift
@@ -147,10 +181,8 @@ class Trainer:
         sums[-1] = n
 
     def _update(self, sums: NDArray[np.float32]) -> None:
-        d = len(self.weights)
-        rates = self._spread(self._schedule.rates(self._steps))
-        self._steps += 1
-        self._optimizer.step(self.weights, sums[:d], rates, self._wd, self._l1)
+        d, rates = len(self.weights), self._rates()
+        step(self._optimizer, self.weights, sums[:d], rates, self._wd, self._l1)
         if self._use_bias:
             rates = rates * self._bias_lr_mult
-            self._bias_optimizer.step(self.bias, sums[d : d + 1], rates, self._bias_wd, np.zeros_like(self._l1))
+            step(self._bias_optimizer, self.bias, sums[d : d + 1], rates, self._bias_wd, np.zeros_like(self._l1))

@@ -9,7 +9,7 @@ from scipy.special import huber
 from sklearn.linear_model import ElasticNet, LogisticRegression, QuantileRegressor
 
 from algorithms.linear_learner.loss import Loss
-from algorithms.linear_learner.optimizer import make
+from algorithms.linear_learner.optimizer import make, step
 
 NAMES = ("adam", "sgd", "rmsprop")
 
@@ -24,7 +24,7 @@ def walk(name, weight, gradients, rate=0.1, wd=0.0, l1=0.0, **settings):
     weights = single([weight])
     seen = []
     for gradient in gradients:
-        optimizer.step(weights, single([gradient]), single(rate), single(wd), single(l1))
+        step(optimizer, weights, single([gradient]), single(rate), single(wd), single(l1))
         seen.append(weights.item())
     assert optimizer.t == len(seen)
     return seen
@@ -129,7 +129,7 @@ def test_many_steps_beside_the_twin(name, sparse, shape):
     for _ in range(60):
         gradient = random.normal(size=shape).astype(np.float32)
         wanted = twin.step(wanted, gradient.astype(float), *(array.astype(float) for array in (rate, wd, l1)))
-        optimizer.step(weights, gradient, rate, wd, l1)
+        step(optimizer, weights, gradient, rate, wd, l1)
     np.testing.assert_allclose(weights, wanted, atol=2e-5)
 
 
@@ -146,8 +146,8 @@ def test_columns_do_not_meet(name, l1):
     alone = np.ascontiguousarray(weights[:, 3:4])
     other = make(name, alone.shape)
     for gradient in gradients:
-        other.step(alone, np.ascontiguousarray(gradient[:, 3:4]), *np.ascontiguousarray(numbers[:, 3:4]))
-        optimizer.step(together, gradient, *numbers)
+        step(other, alone, np.ascontiguousarray(gradient[:, 3:4]), *np.ascontiguousarray(numbers[:, 3:4]))
+        step(optimizer, together, gradient, *numbers)
     np.testing.assert_allclose(together[:, 3:4], alone, rtol=1e-6)
 
 
@@ -160,7 +160,7 @@ def test_what_is_not_finite_is_not_hidden(name, l1, bad):
     gradient[0, 1] = bad
     three = np.full((3, 3), 0.01, np.float32)
     three[2] = l1
-    make(name, (2, 3)).step(weights, gradient, *three)
+    step(make(name, (2, 3)), weights, gradient, *three)
     assert not np.isfinite(weights[0, 1])
     assert np.isfinite(weights).sum() == 5
 
@@ -168,7 +168,7 @@ def test_what_is_not_finite_is_not_hidden(name, l1, bad):
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_to_do(name):
     """No rows, no rate, no gradient."""
-    make(name, (0, 3)).step(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), *np.zeros((3, 3), np.float32))
+    step(make(name, (0, 3)), np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), *np.zeros((3, 3), np.float32))
     assert walk(name, 1, [1.0, 2.0], rate=0) == [1, 1]
     assert walk(name, 1, [0.0, 0.0]) == [1, 1]
 
@@ -196,7 +196,7 @@ def descend(loss, optimizer, rate, X, y):
     for at in range(3000):
         _, slopes = loss.with_slopes(X @ weights, y)
         now = np.full(len(PENALTIES), rate * 0.997**at, np.float32)
-        optimizer.step(weights, X.T @ slopes / np.float32(ROWS), now, wd, l1)
+        step(optimizer, weights, X.T @ slopes / np.float32(ROWS), now, wd, l1)
     return weights
 
 

@@ -23,7 +23,7 @@ def test_it_adds_what_numpy_adds(name, models, weighs_loss):
     y = (single(n, seed=6) > 0).astype(np.float32)
     loss = Loss(name, margin=0.7, quantile=0.3, insensitivity=0.2, delta=0.6)
     sums = np.full((d + 3, models), np.nan, np.float32)
-    _sums.add(X, y, weights, bias, scale, shift, loss.code, loss.parameter, of_classes, weighs_loss, sums)
+    _sums.add(X, y, weights, bias, (scale, shift, loss.code, loss.parameter, of_classes, weighs_loss), sums)
     rows = ((X - shift) * scale).astype(float)
     values, slopes = loss.with_slopes(rows @ weights + bias, y)
     slopes *= of_classes[y.astype(int)]
@@ -40,7 +40,7 @@ def test_every_size_of_score(name, score):
     for label in (0.0, 1.0):
         y, sums = np.array([label], np.float32), np.empty((4, 1), np.float32)
         one, weight = np.ones((1, 1), np.float32), np.full((1, 1), score, np.float32)
-        _sums.add(one, y, weight, 0 * one, one[0], 0 * one[0], loss.code, loss.parameter, NOTHING, False, sums)
+        _sums.add(one, y, weight, 0 * one, (one[0], 0 * one[0], loss.code, loss.parameter, NOTHING, False), sums)
         with np.errstate(all="ignore"):
             value, slope = loss.with_slopes(weight, y)
         np.testing.assert_allclose(sums[1:3, 0], [slope[0, 0], value[0, 0]], rtol=1e-6, atol=1e-36)
@@ -51,5 +51,5 @@ def test_the_loss_of_nan_is_nan(name):
     """So that a model that diverged is seen as such."""
     loss, one, sums = Loss(name), np.ones((1, 1), np.float32), np.empty((4, 1), np.float32)
     bias = np.full((1, 1), np.nan, np.float32)
-    _sums.add(one, one[0], one, bias, one[0], 0 * one[0], loss.code, loss.parameter, NOTHING, False, sums)
+    _sums.add(one, one[0], one, bias, (one[0], 0 * one[0], loss.code, loss.parameter, NOTHING, False), sums)
     assert np.isnan(sums[2, 0])
