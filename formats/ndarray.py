@@ -217,7 +217,7 @@ def _row_sparse(values: Array, rows: NDArray[np.int64], shape: tuple[int, ...]) 
     dense = np.zeros(shape, values.dtype)
     if rows.size == 0:  # MXNet gives the values of an empty array another shape
         return dense
-    if values.shape != (rows.size, *shape[1:]):
+    if not shape or values.shape != (rows.size, *shape[1:]):
         raise FormatError(f"a row-sparse array of shape {shape} has {rows.size} row numbers, but values {values.shape}")
     if not (rows.min() >= 0 and rows.max() < shape[0]):
         raise FormatError(f"row numbers of a row-sparse array must be in 0..{shape[0] - 1}")

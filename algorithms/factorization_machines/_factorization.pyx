@@ -388,7 +388,9 @@ cdef Py_ssize_t gradient(const Work *work, Py_ssize_t i, Py_ssize_t stop, float 
             row, x = work.row_of[entry], work.data[entry]
             slope = work.slopes[row] * x
             sums[0] += slope
-            attract(work.factors + feature * k, work.sums + row * k, x, slope, sums + 1, k)
+            # alone in its row it has no partner; S - x v would be what rounding left of one, and Adam magnifies that
+            if at(work.indptr, row + 1) - at(work.indptr, row) > 1:
+                attract(work.factors + feature * k, work.sums + row * k, x, slope, sums + 1, k)
         i += 1
     return i
 

@@ -19,10 +19,11 @@ from algorithms.machine import free_memory
 from algorithms.report import Counters, log
 from algorithms.supervised import BINARY_LABELS, block_rows, label_check, numbers_of_hosts, share, steps
 from formats import Batch, FormatError
+from formats._finite import first_not_finite
 from formats.batch import Dense
+from formats.ndarray import MAX_ELEMENTS
 
 BLOCK = 2**14  # numbers of the mini-batches that the reader hands over together
-CHECKED = 2**22  # numbers that are looked at together
 
 
 def fit(job: Job, hyperparameters: FactorizationMachinesHyperparameters) -> FactorizationMachine:
@@ -46,7 +47,7 @@ def fit(job: Job, hyperparameters: FactorizationMachinesHyperparameters) -> Fact
 
 
 def require_memory(h: FactorizationMachinesHyperparameters) -> None:
-    """Says what the model takes while it learns. Raises UserError if there is not so much."""
+    """Says what the model takes while it learns. Raises UserError if there is less, or no file can hold the model."""
     needed, free = state_bytes(h.feature_dim, h.num_factors), free_memory()
     size = f"{h.feature_dim} features with {h.num_factors} factors each"
     log.info("The model of %s and its optimizer take %d bytes of memory, %.0f are free.", size, needed, free)
@@ -54,6 +55,11 @@ def require_memory(h: FactorizationMachinesHyperparameters) -> None:
         raise UserError(
             f"the model of {size} and its optimizer take {needed / 2**30:.1f} GiB of memory, there are "
             f"{free / 2**30:.1f} GiB. Please set num_factors or feature_dim lower, or use a larger instance."
+        )
+    if h.feature_dim * h.num_factors > MAX_ELEMENTS:
+        raise UserError(
+            f"feature_dim times num_factors must be at most {MAX_ELEMENTS}, the most numbers that an array of a model "
+            f"file can have, got {h.feature_dim * h.num_factors}. Please set num_factors or feature_dim lower."
         )
 
 
@@ -154,13 +160,20 @@ class Training:
             self.job.report.quality(metric("train", name), value, epoch=epoch, batch=batch)
 
     def model(self) -> FactorizationMachine:
-        """What was learned. Raises UserError if it is not finite, as after an overflow in the last step."""
+        """What was learned. Raises UserError if it is not finite, as after an overflow in the last step, or stuck.
+
+        A weight whose gradient had a square beyond float32 does not move any more, as Adam divides by its root.
+        """
         learner = self._learner
-        rows = max(1, CHECKED // self.h.num_factors)
-        pieces = (learner.factors[start : start + rows] for start in range(0, len(learner.factors), rows))
-        if not all(np.isfinite(piece).all() for piece in (learner.bias, learner.linear, *pieces)):
+        if not all(map(_is_finite, (learner.bias, learner.linear, learner.factors))):
             raise self._divergence("the model has infinite or NaN weights")
+        if not all(map(_is_finite, learner.squares)):
+            raise self._divergence("the square of a gradient was beyond float32, so that its weight learned no more")
         return FactorizationMachine(learner.factors, learner.linear, learner.bias, self.h.predictor_type)
+
+
+def _is_finite(array: Dense) -> bool:
+    return first_not_finite(array.reshape(-1).view(np.uint32)) < 0
 
 
 def evaluate(
@@ -177,7 +190,10 @@ def evaluate(
         except FormatError as error:
             raise UserError(f"channel 'test': {error}") from None
         assert batch.labels is not None  # noqa: S101 - just checked
-        sums.add(model.margins(batch.features), batch.labels)
+        try:
+            sums.add(model.margins(batch.features), batch.labels)
+        except UserError as error:
+            raise UserError(f"channel 'test': rows {row} to {row + len(batch) - 1}: {error}") from None
         row += len(batch)
     sums.array = job.cluster.all_reduce(sums.array)
     return scores_of(sums) if sums.array[0] else {}

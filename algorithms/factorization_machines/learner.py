@@ -58,6 +58,11 @@ class Learner:
         self.bias, self.linear = self._bias.weights.reshape(-1), self._linear.weights.reshape(-1)
         self.factors = self._factors.weights
 
+    @property
+    def squares(self) -> list[Dense]:
+        """What Adam has seen of the squares of the gradients, of each term that learns."""
+        return [term.square for term in (self._bias, self._linear, self._factors) if term.rate > 0]
+
     def step(self, cluster: Cluster, X: sparse.csr_array, y: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
         """Learns from the mini-batches of all hosts as from one.
 

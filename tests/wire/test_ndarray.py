@@ -89,6 +89,19 @@ def test_invalid(path):
     assert f"{error.value}\n" == path.with_suffix(".error.txt").read_text()
 
 
+def test_a_row_sparse_array_without_a_dimension():
+    """NumPy semantics know the shape (); of its rows there are none."""
+    data = bytes.fromhex(
+        "1201000000000000 0000000000000000 0100000000000000"  # file magic, reserved, one array
+        "cafa93f9 01000000 01000000 0100000000000000 00000000"  # V3, row-sparse, values of shape (1,), shape ()
+        "01000000 00000000 00000000 06000000 01000000 0100000000000000"  # CPU 0, float32, row numbers: int64 (1,)
+        "0000803f 0000000000000000"  # 1.0 in row 0
+        "0000000000000000"  # no names
+    )
+    with pytest.raises(FormatError, match=r"a row-sparse array of shape \(\) has 1 row numbers"):
+        ndarray.loads(data)
+
+
 @pytest.mark.parametrize("path", VALID, ids=by_name)
 def test_cut_off_anywhere(path):
     data = path.read_bytes()

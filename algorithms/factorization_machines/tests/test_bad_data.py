@@ -179,6 +179,15 @@ def test_a_model_that_does_not_fit(refused, monkeypatch):
     )
 
 
+def test_a_model_that_no_file_can_hold(refused, monkeypatch):
+    """MXNet's arrays have fewer than 2**31 numbers: what was trained could not be served."""
+    monkeypatch.setattr(FIT, "free_memory", lambda: float("inf"))
+    assert refused(binary(30), feature_dim=2**25, num_factors=64) == (
+        "feature_dim times num_factors must be at most 2147483647, the most numbers that an array of a model file can "
+        "have, got 2147483648. Please set num_factors or feature_dim lower."
+    )
+
+
 # what does not converge
 
 
@@ -223,6 +232,40 @@ def test_a_last_step_that_overflows(refused):
     X, y = planted(50)
     sentence = refused((X, y), **REGRESSOR | {"epochs": 1, "linear_lr": 3e38, "linear_init_sigma": 1e38})
     assert sentence.startswith("training diverged: ")
+
+
+@pytest.mark.parametrize("outlier", ["feature", "label"])
+def test_gradients_whose_squares_overflow(refused, outlier):
+    """Loss and weights are finite, but Adam divides by the root of infinity: some weights would silently stay."""
+    X, y = planted(300)
+    if outlier == "feature":
+        X.data[::2] = 1.5e12  # a time in milliseconds
+    else:
+        y[3] = 3e30
+    sentence = refused((X, y), **REGRESSOR | {"epochs": 1, "linear_lr": 0.001, "factors_lr": 0.0001})
+    assert sentence == (
+        "training diverged: the square of a gradient was beyond float32, so that its weight learned no more. Please "
+        "lower factors_lr (0.0001 now), linear_lr (0.001 now), bias_lr (0.1 now), or look for extreme values among "
+        "features and labels."
+    )
+
+
+def test_gradients_of_a_term_that_does_not_learn_may_overflow(make_job, configure):
+    X, y = planted(300)
+    y[3] = 3e30
+    rates = {"bias_lr": 0, "factors_lr": 0, "use_linear": False, "epochs": 1}
+    assert np.isfinite(fit(make_job((X, y)), configure(**REGRESSOR | rates)).margins(X)).all()
+
+
+def test_a_test_channel_beyond_what_products_hold(make_job, configure):
+    X, y = planted(100)
+    job, given = make_job((X, y)), configure(**REGRESSOR | {"epochs": 1})
+    model = fit(job, given)
+    large = X.copy()
+    large.data[40] = large.data[41] = 1e30
+    with pytest.raises(UserError) as error:
+        evaluate(job, given, model, iter([Batch(X[:15], y[:15]), Batch(large[15:], y[15:])]))
+    assert str(error.value).startswith("channel 'test': rows 16 to 100: the values are too large")
 
 
 # the whole program

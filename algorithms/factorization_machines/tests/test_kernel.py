@@ -112,6 +112,16 @@ def gradients_of(X, labels, parts, binary=False, threads=1):
     return features[order], gradients[order]
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_feature_alone_in_its_row_does_not_pull_on_its_factors(binary):
+    """What rounding leaves of S - x v is not a gradient: Adam would make whole steps of it."""
+    X, parts = rows([np.nan, 1000.3, np.nan], [np.nan, 0.7, np.nan], [3.3, np.nan, np.nan]), model(3, 16)
+    features, gradients = gradients_of(X, np.ones(3, np.float32), parts, binary)
+    assert features.tolist() == [0, 1]
+    assert gradients[:, 0].all()
+    assert not gradients[:, 1:].any()
+
+
 def loss(X, labels, parts, binary):
     """The sum over the rows, in float64."""
     scores = pairwise(X, *parts)
