@@ -29,6 +29,8 @@ HIGHER, LOWER = "#2166ac", "#b2182b"
 
 def main() -> None:
     """Scores each day-long window and writes the picture."""
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     with Path(sys.argv[1]).open(newline="") as file:
         lines = list(csv.DictReader(file))
     times = np.array([line["timestamp"] for line in lines], "datetime64[m]")
@@ -50,7 +52,11 @@ def labelled(path: Path) -> list[tuple[np.datetime64, np.datetime64]]:
 
 
 def picture(
-    times: np.ndarray, values: np.ndarray, scores: np.ndarray, limit: float, windows: list[tuple[np.datetime64, ...]]
+    times: np.ndarray,
+    values: np.ndarray,
+    scores: np.ndarray,
+    limit: float,
+    windows: list[tuple[np.datetime64, np.datetime64]],
 ) -> str:
     """The SVG: rides above, scores below, labelled intervals shaded."""
     span = (times - times[0]) / (times[-1] - times[0])

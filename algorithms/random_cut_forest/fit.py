@@ -21,6 +21,7 @@ from algorithms.random_cut_forest.sampling import (
     numbers_of_hosts,
     partition,
     random_bits,
+    require_room,
 )
 from algorithms.report import Counters, log
 from formats import Batch, Expected, FormatError
@@ -88,8 +89,12 @@ def sampled(job: Job, h: RandomCutForestHyperparameters) -> Reservoir:
                 announce(h, batch)
                 reservoir = new_reservoir(batch.width)
             if mine:
+                growing = len(reservoir) < h.num_samples_per_tree
                 reservoir.add(batch.features)
                 steps += 1
+                if h.share_rows and growing:  # the trees are of this size at least: better known now than at the end
+                    least = h.num_trees * min(h.num_samples_per_tree, len(reservoir))
+                    require_room(least, batch.width, held=least)
     log.info("Sampling training data completed.")
     d = agreed_width(job, 0 if reservoir is None else reservoir.width)
     reservoir = reservoir or new_reservoir(d)

@@ -14,6 +14,7 @@ from algorithms.errors import UserError
 from algorithms.machine import free_memory
 from algorithms.random_cut_forest.forest import memory_needed
 from formats.batch import Dense
+from formats.ndarray import MAX_ELEMENTS
 
 FEWEST = 1024  # rows that room is made for
 PIECE = 2**22  # floats that the hosts exchange at once
@@ -71,8 +72,8 @@ class Reservoir:
     def _make_room(self, rows: int) -> None:
         room = len(self._rows)
         if rows > room:
-            require_memory(rows, self.width, held=room)
-            wanted = min(self._wanted, max(rows, room + room // 4, FEWEST))
+            require_room(rows, self.width, held=room)
+            wanted = min(self._wanted, max(rows, room + room // 4, FEWEST), MAX_ELEMENTS // self.width)
             self._rows.resize((wanted, self.width), refcheck=False)  # where they lie, if possible
 
 
@@ -95,7 +96,7 @@ def gathered(cluster: Cluster, reservoir: Reservoir, rows_wanted: int, seed: int
     if mine < len(rows):
         own = np.random.Generator(random_bits(seed, 3, cluster.rank))
         rows = rows[np.sort(own.choice(len(rows), mine, replace=False))]
-    require_memory(int(parts.sum()), reservoir.width, held=len(reservoir))
+    require_room(int(parts.sum()), reservoir.width, held=len(reservoir))
     everything = np.zeros((parts.sum(), reservoir.width), np.float32)
     stop = int(parts[: cluster.rank + 1].sum())
     everything[stop - mine : stop] = rows
@@ -122,7 +123,7 @@ def partition(rows: Dense, trees: int, per_tree: int, seed: int, *, share_rows: 
     As in the hosted service: where m < trees * per_tree, tree i has the rows i n to (i + 1) n - 1 of those in their
     order, n = floor(m / trees), and the rest is unused; otherwise n = per_tree rows at random.
     With share_rows each tree then draws n = min(per_tree, m) rows of all m, so that trees have rows in common.
-    Raises UserError for fewer rows than trees.
+    Raises UserError for fewer rows than trees, or for more in all trees than there is room for.
     """
     m, d = rows.shape
     if m < trees:
@@ -130,12 +131,14 @@ def partition(rows: Dense, trees: int, per_tree: int, seed: int, *, share_rows: 
             f"the number of rows in channel 'train' must be at least num_trees, {trees}, got {m}. "
             "Please provide more data, or lower num_trees if it is above 50."
         )
-    if share_rows and m < trees * per_tree:
+    few = m < trees * per_tree
+    n = min(per_tree, m if share_rows else m // trees)
+    require_room(trees * n, d, held=trees * n)  # with share_rows of more rows than were sampled
+    if share_rows and few:
         random = np.random.Generator(random_bits(seed, 5))
-        drawn = [random.permutation(m)[:per_tree] for _ in range(trees)]
+        drawn = [random.permutation(m)[:n].copy() for _ in range(trees)]  # a view would keep all m numbers
         return np.ascontiguousarray(rows[np.array(drawn)])
-    n = min(per_tree, m // trees)
-    if m >= trees * per_tree:
+    if not few:
         rows = rows[np.random.Generator(random_bits(seed, 4)).permutation(m)]
     return np.ascontiguousarray(rows[: trees * n].reshape(trees, n, d))
 
@@ -158,8 +161,16 @@ def memory_of(rows: int, d: int) -> int:
     return memory_needed(1, rows, d) + rows * (copies + GROWTH)
 
 
-def require_memory(rows: int, d: int, held: int = 0) -> None:
-    """Raises UserError where the forest of so many rows would not fit in memory; `held` rows are there already."""
+def require_room(rows: int, d: int, held: int = 0) -> None:
+    """Raises UserError where the forest of so many rows would not fit in its file, or in memory.
+
+    held: of the rows as they were sampled, how many are in memory already
+    """
+    if rows * d > MAX_ELEMENTS:
+        raise UserError(
+            f"the forest of {rows} sampled rows of {d} features is too large for a model file, which can hold "
+            f"{MAX_ELEMENTS} values. Please lower num_trees or num_samples_per_tree."
+        )
     needed, free = memory_of(rows, d) - held * d * 4, free_memory()
     if not needed <= free:
         raise UserError(

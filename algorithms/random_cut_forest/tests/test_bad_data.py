@@ -92,6 +92,14 @@ def test_memory_for_more_rows_than_there_are_is_not_asked_for(make_job, configur
     assert "Memory limits validated." not in lines
 
 
+def test_shared_rows_that_a_model_file_has_no_room_for(refused, monkeypatch, lines):
+    """Known when there are as many rows as a tree asks for, not only when all have been read."""
+    monkeypatch.setattr(sampling, "MAX_ELEMENTS", 50 * 90 * 3 - 1)
+    sentence = refused(ROWS, num_samples_per_tree=90, share_rows="true")
+    assert sentence.startswith("the forest of 4500 sampled rows of 3 features is too large for a model file")
+    assert "Sampling training data completed." not in lines
+
+
 def test_hosts_with_rows_of_different_widths(make_job, configure):
     def learn(cluster: Cluster) -> str:
         rows = ROWS if cluster.is_leader else ROWS[:, :2].copy()

@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
+from algorithms.random_cut_forest import sampling
 from algorithms.random_cut_forest.forest import grow
 from algorithms.random_cut_forest.sampling import Reservoir, gathered, memory_of, partition, random_bits
 from tests.hosts import on_hosts
@@ -202,3 +203,46 @@ def test_a_sample_that_memory_has_no_room_for(monkeypatch):
         f"the forest of 3000 sampled rows of 10 features needs {needed} more bytes of memory, only 1000000 bytes are "
         "available. Please lower num_trees or num_samples_per_tree, or use a larger instance."
     )
+
+
+def shared(rows, trees, per_tree):
+    """What each tree draws of rows that are too few for all."""
+    return partition(rows, trees, per_tree, seed=0, share_rows=True)
+
+
+def test_shared_rows_that_memory_has_no_room_for(monkeypatch):
+    """All trees have more rows than were sampled."""
+    needed = memory_of(50 * 90, 10) - 50 * 90 * 10 * 4  # less the rows as they were sampled
+    monkeypatch.setattr(sampling, "free_memory", lambda: needed)
+    assert shared(numbered(100, 10), 50, 90).shape == (50, 90, 10)
+    monkeypatch.setattr(sampling, "free_memory", lambda: needed - 1)
+    with pytest.raises(UserError, match=r"^the forest of 4500 sampled rows of 10 features needs \d+ more bytes"):
+        shared(numbered(100, 10), 50, 90)
+
+
+def test_rows_are_shared_in_the_memory_of_what_is_drawn():
+    """Not in that of 200 orders of all rows, 80 MB."""
+    rows = numbered(50_000)
+    tracemalloc.start()
+    shared(rows, 200, 300)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10e6
+
+
+def test_a_sample_that_a_model_file_has_no_room_for(monkeypatch):
+    """Refused as soon as there are so many rows: of one host, of all of them, or of all trees together."""
+    monkeypatch.setattr(sampling, "MAX_ELEMENTS", 15_000)
+    sentence = (
+        "^the forest of {} sampled rows of 10 features is too large for a model file, which can hold 15000 values. "
+        "Please lower num_trees or num_samples_per_tree.$"
+    )
+    reservoir = Reservoir(100_000, 10, random_bits(0, 1))
+    for rows in (1300, 100):  # by now there is room for more of them
+        reservoir.add(numbered(rows, 10))
+    with pytest.raises(UserError, match=sentence.format(1501)):
+        reservoir.add(numbered(101, 10))
+    with pytest.raises(UserError, match=sentence.format(1600)):
+        on_hosts(2, lambda cluster: gathered(cluster, filled(numbered(800, 10), 9999, batch=800), 9999, 0))
+    with pytest.raises(UserError, match=sentence.format(1550)):
+        shared(numbered(60, 10), 50, 31)
