@@ -95,7 +95,7 @@ def read(file: IO[bytes], size: int) -> Arrays:
 
 
 def write(file: IO[bytes], arrays: Sequence[Array] | dict[str, Array]) -> None:
-    """Writes what MXNet 1.9.1 writes for the same dense arrays; ValueError for a dtype that it has not.
+    """Writes what MXNet 1.9.1 writes for the same dense arrays; ValueError for a dtype or a size that it has not.
 
     Arrays that are C-contiguous and little-endian are not copied. Arrays without a dimension or with one of size 0 mean
     "unknown" to V2: a file with such an array is written in V3 throughout, because MXNet reads a file in one of the two
@@ -109,6 +109,8 @@ def write(file: IO[bytes], arrays: Sequence[Array] | dict[str, Array]) -> None:
         dtype = value.dtype.newbyteorder("<")
         if dtype not in TYPES:
             raise ValueError(f"dtype must be one of {', '.join(map(str, TYPES))}, got {value.dtype}")
+        if value.size > MAX_ELEMENTS:
+            raise ValueError(f"an array must have at most {MAX_ELEMENTS} elements, got shape {value.shape}")
         file.write(struct.pack(f"<Iii{value.ndim}q", magic, DENSE, value.ndim, *value.shape))
         file.write(struct.pack("<iii", CPU, 0, TYPES.index(dtype)))
         file.write(_bytes_of(np.asarray(value, dtype, order="C")))

@@ -131,6 +131,12 @@ def test_a_dtype_mxnet_has_not(dtype):
         ndarray.dumps([np.zeros(2, dtype)])
 
 
+def test_more_elements_than_mxnet_reads():
+    many = np.broadcast_to(np.float32(0), (2**16, 2**15))
+    with pytest.raises(ValueError, match=r"^an array must have at most 2147483647 elements, got shape \(65536, 32768\)$"):
+        ndarray.dumps([many])
+
+
 def test_a_file_within_a_file():
     """Is written at the place where that one is, and read from there, with nothing of what follows."""
     file = io.BytesIO()
