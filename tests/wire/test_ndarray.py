@@ -133,7 +133,9 @@ def test_a_dtype_mxnet_has_not(dtype):
 
 def test_more_elements_than_mxnet_reads():
     many = np.broadcast_to(np.float32(0), (2**16, 2**15))
-    with pytest.raises(ValueError, match=r"^an array must have at most 2147483647 elements, got shape \(65536, 32768\)$"):
+    with pytest.raises(
+        ValueError, match=r"^an array must have at most 2147483647 elements, got shape \(65536, 32768\)$"
+    ):
         ndarray.dumps([many])
 
 
