@@ -128,7 +128,7 @@ cdef void document(
         for draw in range(draws):
             topic = drawings[place]
             if topic >= 0:
-                given[topic] -= share
+                given[topic] = max(<float>0, given[topic] - share)  # fractions are rounded
                 weight[topic] = given[topic] + alpha[topic]
             topic = drawn(weight, &topics[words[i], 0], weight + K, K // 8, mixed(own + <uint64_t>draw))
             if topic >= 0:

@@ -58,7 +58,7 @@ def decompose(
         else:
             log.info("[CPDecomp] Using random initialization.")
             start = random_vectors(T, k, random)
-        found = alternate(T, start, iterations, tolerance)
+        found = alternate(T, start, iterations, tolerance, stopped)
         log.info("[CPDecomp] iter=%d, error=%.12f", found.iterations, found.error)
         if found.converged:
             log.info("Converged to local minimum in %d iterations.", found.iterations)
@@ -95,11 +95,16 @@ def mapped(T: NDArray[np.float64], B: Matrix, C: Matrix) -> Matrix:
     return T.reshape(m, -1) @ (B[:, None] * C).reshape(m * m, k)
 
 
-def alternate(T: NDArray[np.float64], start: Matrix, iterations: int, tolerance: float) -> Components:
-    """Alternating least squares from `start` (m, k) for all three places, until the error changes by < tolerance."""
+def alternate(
+    T: NDArray[np.float64], start: Matrix, iterations: int, tolerance: float, stopped: Callable[[], bool]
+) -> Components:
+    """Alternating least squares from `start` (m, k) for all three places, until the error changes by < tolerance.
+
+    A stop ends it after an iteration: of a hundred topics, all of them take minutes.
+    """
     A, B, C = start, start, start
     norm, error, done, converged = float(np.linalg.norm(T)), np.inf, 0, False
-    while done < iterations and not converged:
+    while done < iterations and not converged and not (done and stopped()):
         done += 1
         A, _ = solved(T, B, C)
         B, _ = solved(T, A, C)

@@ -100,4 +100,9 @@ def evaluate(
     if score.unknown:
         share = 100 * score.unknown / (score.words + score.unknown)
         log.warning("%.4g %% of the words in channel 'test' are in none of their documents' topics: left out.", share)
+    if row > 1 and not score.words:  # 0 would be the best score that there is
+        raise UserError(
+            "channel 'test' has no words that the topics of its documents have: there is nothing to score. "
+            "Please look at the data."
+        )
     return {"pwll": score.value}

@@ -22,7 +22,8 @@ class LDAHyperparameters(Hyperparameters):
     # the guide's table says 0.1; the hosted container's own default, and all later guides, have 1.0
     alpha0: float = hyperparameter(
         1.0,
-        gt=0,
+        ge=1e-30,  # what single precision holds, with each topic's share
+        le=1e30,
         tune=(0.1, 10),
         description="Initial guess for the concentration parameter, the sum of the Dirichlet prior's elements: small "
         "values give sparse topic mixtures, values greater than 1 more uniform ones.",

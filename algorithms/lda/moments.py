@@ -91,8 +91,13 @@ class Moments:
         while len(blocks) <= POWERS and sum(b.shape[1] for b in blocks) < V:
             block = np.linalg.qr(self.second(block))[0]
             blocks.append(block)
-        basis = np.linalg.qr(np.hstack(blocks))[0]
-        projected = basis.T @ self.second(basis)
+        basis = np.hstack(blocks)
+        blocks.clear()
+        basis = np.linalg.qr(basis)[0]
+        step = m + EXTRA  # columns at once: their products with the documents need not all be there
+        projected = np.hstack(
+            [basis.T @ self.second(basis[:, start : start + step]) for start in range(0, basis.shape[1], step)]
+        )
         values, vectors = np.linalg.eigh((projected + projected.T) / 2)
         values, vectors = values[::-1][:m], vectors[:, ::-1][:, :m]
         kept = values > len(values) * np.finfo(np.float64).eps * max(values[0], 0)

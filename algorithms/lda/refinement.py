@@ -21,6 +21,8 @@ Matrix = NDArray[np.float64]
 EXACT = 10  # last passes
 ROUNDS = 5  # steps of a document's mixture in a pass
 MEAN = 0.01  # share of all documents' words that a topic starts with, so that none is ruled out
+LONGEST = 2.0**17  # words of a document: single precision holds what is counted of so many
+DRAWN = 2.0**12  # the same of draws, which stay where they are in documents of more
 SYMMETRIC = 0.5  # the prior that each topic starts with: the spectral one is far too uneven on real text
 
 
@@ -34,8 +36,10 @@ def refine(
 ) -> tuple[NDArray[np.float64], Matrix]:
     """Shares (k,) of the topics in the documents, and beta (k, V), after `passes` > 0 passes over the corpus (n, V).
 
-    All words of the corpus occur. A stop ends the passes early.
+    All words of the corpus occur. A stop ends the passes early. A document of more than LONGEST words says no more than
+    one of as many in the same shares.
     """
+    corpus = shortened(corpus, LONGEST)
     k, V = beta.shape
     n, K = corpus.shape[0], -(-k // 8) * 8
     mean = np.bincount(corpus.indices, corpus.data, V)
@@ -44,7 +48,7 @@ def refine(
     prior[:k], theta[:, :k] = SYMMETRIC, 1 / k
     rows, done = parts(corpus), 0
     if passes > EXACT and not stopped():
-        sampler = Sampler(rows, topics, prior, k, seed, threads)
+        sampler = Sampler(parts(shortened(corpus, DRAWN)), topics, prior, k, seed, threads)
         while done < passes - EXACT and not stopped():
             sampler.sweep()
             done += 1
@@ -54,6 +58,16 @@ def refine(
         theta /= theta.sum(axis=1, keepdims=True)
     exact(corpus, rows, topics, prior, theta, range(done, passes), threads, stopped)
     return theta[:, :k].mean(axis=0, dtype=np.float64), topics[:, :k].T.astype(np.float64)
+
+
+def shortened(corpus: sparse.csr_array, longest: float) -> sparse.csr_array:
+    """The corpus, in which documents of more than `longest` words have as many; itself if there are none."""
+    lengths = corpus @ np.ones(corpus.shape[1])  # in double precision, which a sum over rows is not
+    if not (lengths > longest).any():
+        return corpus
+    scale = longest / np.maximum(lengths, longest)
+    counts = corpus.data * np.repeat(scale, np.diff(corpus.indptr))
+    return sparse.csr_array((counts.astype(np.float32), corpus.indices, corpus.indptr), shape=corpus.shape)
 
 
 def exact(

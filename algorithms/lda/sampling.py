@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from scipy.special import psi
 
 from algorithms.lda import _sampling
+from algorithms.machine import free_memory
 from formats.batch import Dense
 
 SMOOTHING = 1e-2  # of the topics' words: this share of all counts, evenly divided
 OPEN = 0.5  # the prior of each topic in the first pass, in which a document begins with none
 FITTED = (3, 5)  # the pass from which the prior is fitted, and every how many
 LEAST = 1e-4  # of a topic's prior
+TALLIES = 0.25  # of the free memory, at most
 BITS = 10.0  # kept of what the draws start from, so that they do not depend on rounding
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
@@ -33,6 +35,8 @@ class Sampler:
 
     def __init__(self, rows: Parts, topics: Dense, alpha: Dense, k: int, seed: int, threads: int) -> None:
         n, K = len(rows[0]) - 1, topics.shape[1]
+        # each thread has tallies of its own; the draws are the same with fewer threads
+        threads = int(max(1, min(threads, TALLIES * free_memory() // (8 * topics.size))))
         self._rows, self._k, self._seed, self._threads, self._step = rows, k, seed, threads, 0
         self._first, self._keys = np.empty(n + 1, np.int64), np.empty(n, np.uint64)
         _sampling.pieces(*rows, self._first, self._keys)

@@ -13,7 +13,8 @@ from scipy import sparse
 from algorithms.errors import UserError
 from algorithms.lda.decomposition import Components, decompose
 from algorithms.lda.hyperparameters import LDAHyperparameters
-from algorithms.lda.moments import Moments, Whitening
+from algorithms.lda.moments import EXTRA as EXTRA_COLUMNS
+from algorithms.lda.moments import POWERS, Moments, Whitening
 from algorithms.lda.refinement import refine
 from algorithms.machine import free_memory
 from algorithms.report import log
@@ -50,12 +51,13 @@ def learn(
     seen = np.flatnonzero(total > 0)
     part = corpus[:, seen] if len(seen) < V else corpus
     wanted = math.ceil(EXTRA * k)
-    require_memory(n, len(seen), wanted)
+    require_memory(n, len(seen), wanted, part.nnz)
     log.info("Running LDA for %d topics (%d requested)", wanted, k)
     moments = Moments(part, h.alpha0)
     white = moments.whitening(wanted, random)
     require_rank(len(white.values), moments.triples, k, n, len(seen))
     alpha, beta = spectral(moments, white, h, random, stopped)
+    del moments, white  # the passes need the memory
     if h.em_passes and not stopped():
         share, beta = refine(part, beta, h.em_passes, int(random.integers(2**63)), threads, stopped)
         alpha = h.alpha0 * np.maximum(share, LEAST)
@@ -64,9 +66,14 @@ def learn(
     return Topics(alpha.astype(np.float32), (full / full.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
-def require_memory(n: int, V: int, m: int) -> None:
-    """Raises UserError where the moments of n documents of V words, in m dimensions, would not fit."""
-    needed = 8 * (6 * V * m + 2 * n * m + 5 * m**3)
+def require_memory(n: int, V: int, m: int, entries: int) -> None:
+    """Raises UserError where the moments of n documents of V words, in m dimensions, would not fit.
+
+    entries: counts of the corpus, each of which is there twice with its place. The passes take less.
+    """
+    block = min(V, m + EXTRA_COLUMNS)
+    basis = min(V + block, (POWERS + 1) * block)  # columns of the whitening's Krylov space
+    needed = 8 * (V * (3 * basis + 4 * block) + 2 * basis**2 + 3 * n * block + 5 * m**3 + 5 * entries)
     free = free_memory()
     if not needed <= free:
         raise UserError(

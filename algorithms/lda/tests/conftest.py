@@ -18,11 +18,16 @@ def configure() -> Callable[..., LDAHyperparameters]:
 
 
 def bars(side: int = 5) -> np.ndarray:
-    """(2 side, side^2) float32: the topics of Griffiths and Steyvers, each a row or a column of a square of words."""
+    """(2 side, side^2) float32: as of Griffiths and Steyvers, each topic is a row or a column of a square of words.
+
+    The columns are uneven, each in its own way: even ones and even rows have one sum, so that there is a topic less
+    than moments need to tell them apart.
+    """
     words = np.arange(side * side).reshape(side, side)
     topics = np.zeros((2 * side, side * side), np.float32)
     for i in range(side):
-        topics[i, words[i]] = topics[side + i, words[:, i]] = 1 / side
+        topics[i, words[i]] = 1 / side
+        topics[side + i, words[:, i]] = np.roll(np.arange(side) + 1, i) * 2 / (side * (side + 1))
     return topics
 
 

@@ -70,13 +70,15 @@ def test_best_restart_is_kept_and_a_stop_ends_them():
     )
     errors = [found(T, 4, restarts=restarts, iterations=100).error for restarts in (1, 3, 6)]
     assert errors == sorted(errors, reverse=True)
-    assert found(T, 4, restarts=6, iterations=100, stopped=lambda: True).error == errors[0]
+    answers = iter([False] * 99 + [True] * 99)  # for the first restart, then for no other
+    assert found(T, 4, restarts=6, iterations=100, stopped=lambda: next(answers)).error == errors[0]
+    assert found(T, 4, restarts=6, iterations=100, stopped=lambda: True).iterations == 1  # nor for all of the first
     assert found(T, 4, seed=7).error == found(T, 4, seed=7).error
 
 
 def test_iterations_are_the_most():
     T = planted(np.array([3.0, 2.0]), np.eye(3)[:, :2])
     start = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 2)))[0]
-    components = alternate(T, start, 1, 1e-12)
+    components = alternate(T, start, 1, 1e-12, lambda: False)
     assert components.iterations == 1
     assert not components.converged

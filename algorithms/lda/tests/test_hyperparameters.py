@@ -8,9 +8,11 @@ from algorithms.errors import UserError
 from algorithms.lda.hyperparameters import LDAHyperparameters
 
 POSITIVE, NUMBER, BOOLEAN = "an integer >= 1", "a number > 0", "true or false"
+ALPHA0 = "a number in [1e-30, 1e+30]"
 NO_INTEGERS = ("1.5", "abc", "", "nan", "inf", "1e400", "auto", "1_0")
 NO_POSITIVE_INTEGERS = ("0", "-1", *NO_INTEGERS)
 NO_POSITIVE_NUMBERS = ("0", "-0.5", "abc", "", "nan", "inf")
+NO_ALPHA0 = ("1e-50", "1e300", *NO_POSITIVE_NUMBERS)  # alpha would be 0 or infinite in the artifact
 BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 REQUIRED = object()
 
@@ -19,7 +21,7 @@ TABLE = [
     ("num_topics", REQUIRED, POSITIVE, [1, 150], {"1": 1, "150": 150, "784": 784}, NO_POSITIVE_INTEGERS),
     ("feature_dim", REQUIRED, "an integer in [1, 2147483647]", None, {"784": 784}, NO_POSITIVE_INTEGERS),
     ("mini_batch_size", REQUIRED, POSITIVE, None, {"1": 1, "100000": 100_000}, NO_POSITIVE_INTEGERS),
-    ("alpha0", 1.0, NUMBER, [0.1, 10], {"0.1": 0.1, "1": 1.0, "1e-3": 1e-3, "50": 50.0}, NO_POSITIVE_NUMBERS),
+    ("alpha0", 1.0, ALPHA0, [0.1, 10], {"0.1": 0.1, "1": 1.0, "1e-3": 1e-3, "50": 50.0}, NO_ALPHA0),
     ("max_restarts", 10, POSITIVE, None, {"1": 1, "25": 25}, NO_POSITIVE_INTEGERS),
     ("max_iterations", 1000, POSITIVE, None, {"1": 1, "5000": 5000}, NO_POSITIVE_INTEGERS),
     ("tol", 1e-8, NUMBER, None, {"1e-8": 1e-8, "0.5": 0.5}, NO_POSITIVE_NUMBERS),
@@ -78,7 +80,7 @@ def test_spelling(name, sent, value):
 
 @pytest.mark.parametrize(("sent", "shown"), [(math.nan, "NaN"), (math.inf, "Infinity"), (None, "null"), (True, "true")])
 def test_refused_json_values(sent, shown):
-    wanted = f"hyperparameter 'alpha0' must be a number > 0, got '{shown}'"
+    wanted = f"hyperparameter 'alpha0' must be {ALPHA0}, got '{shown}'"
     assert refusal({**LEAST, "alpha0": sent}) == wanted
 
 
@@ -97,7 +99,7 @@ def test_all_faults_at_once_and_the_nearest_name():
         "hyperparameter 'num_topics' is required: an integer >= 1",
         "hyperparameter 'feature_dim' is required: an integer in [1, 2147483647]",
         "hyperparameter 'mini_batch_size' must be an integer >= 1, got '0'",
-        "hyperparameter 'alpha0' must be a number > 0, got '-1'",
+        f"hyperparameter 'alpha0' must be {ALPHA0}, got '-1'",
         "hyperparameter 'tol' must be a number > 0, got 'no'",
     ]
 

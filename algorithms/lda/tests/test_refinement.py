@@ -81,6 +81,51 @@ def test_large_and_fractional_counts():
     assert share.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("times", [1e3, 1e6, 1e12, 1e36])
+def test_documents_of_very_many_words(corpus, times):
+    """They say what they do in shares; 1e12 words were once more than the tallies hold, 1e36 than single precision."""
+    matrix, true = corpus
+    beta = 0.8 * true + 0.2 / V
+    _, refined = go(matrix, beta, 40)
+    with np.errstate(over="raise", invalid="raise"):
+        share, many = go(sparse.csr_array((matrix * times).astype(np.float32)), beta, 40)
+    assert share.sum() == pytest.approx(1)
+    assert many.min() >= 0
+    assert many.sum(axis=1) == pytest.approx(1)
+    assert np.abs(many - true).sum(axis=1).max() < np.abs(refined - true).sum(axis=1).max() + 0.1
+
+
+def test_one_document_of_counts_near_the_end_of_float32(corpus):
+    matrix = corpus[0].tolil()
+    matrix[5, :2] = 3e38
+    share, beta = go(sparse.csr_array(matrix), corpus[1], 30)
+    assert np.isfinite(beta).all()
+    assert share.sum() == pytest.approx(1)
+
+
+def test_fractions_leave_no_topic_below_nothing():
+    """Rounding of what is taken from a topic and given again went below 0 by more than the least prior."""
+    random = np.random.default_rng(0)
+    matrix = sparse.csr_array(np.float32(np.exp(random.normal(0, 4, (50, 40)))))
+    topics, prior = np.zeros((40, 8), np.float32), np.zeros(8, np.float32)
+    topics[:, :5], prior[:5] = random.dirichlet(np.ones(40), 5).T, 0.1
+    sampler = Sampler(parts(matrix), topics, prior, 5, 1, 1)
+    for _ in range(60):
+        sampler.sweep()
+        assert sampler.given.min() >= 0
+    assert np.isfinite(sampler.alpha).all()
+
+
+def test_few_tallies_where_memory_is_short(corpus, monkeypatch):
+    """Each thread has some: of many topics, words and threads they were the most that training held."""
+    matrix, beta = corpus
+    _, once = go(matrix, beta, 20)
+    monkeypatch.setattr("algorithms.lda.sampling.free_memory", lambda: 4.0 * 3 * 8 * V * 8)
+    topics = np.full((V, 8), 1 / V, np.float32)
+    assert len(Sampler(parts(matrix), topics, np.ones(8, np.float32), K, 0, 64)._tallies) == 3
+    assert np.array_equal(go(matrix, beta, 20, threads=8)[1], once)
+
+
 def test_stop_leaves_what_there_is(corpus):
     matrix, beta = corpus
     share, refined = go(matrix, beta, 50, stopped=lambda: True)
