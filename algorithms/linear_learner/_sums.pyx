@@ -43,6 +43,8 @@ cdef extern from *:
         Vector sums[R][2];
         for (int r = 0; r < R; r++) { sums[r][0] = load(start); sums[r][1] = load(start + 8); }
         for (long k = 0; k < n; k++) {
+            if (along == 1 && k % 16 == 0)  // a line of the next rows, which come from afar
+                for (int r = 0; r < R; r++) __builtin_prefetch(a + (r + R) * across + k);
             const Vector left = load(b + 16 * k), right = load(b + 16 * k + 8);
             for (int r = 0; r < R; r++) {
                 const float x = a[r * across + k * along];
@@ -62,7 +64,12 @@ cdef extern from *:
     }
 
     }
+
+    typedef float *__restrict__ Floats;
+    typedef const float *__restrict__ ConstFloats;
     """
+    ctypedef float *Floats  # the only way to these numbers, so that the compiler may use vectors
+    ctypedef const float *ConstFloats
     void products(
         const float *a, Py_ssize_t rows, Py_ssize_t across, Py_ssize_t along, const float *b, const float *start,
         Py_ssize_t n, float *out,
@@ -94,7 +101,7 @@ def add(
     cdef Task task = task_of(weights, bias, loss, sums)
     cdef Py_ssize_t n = X.shape[0]
     with nogil:
-        add_rows(task, &X[0, 0], &y[0], n)
+        add_rows(task, &X[0, 0], &y[0], n, 1)
 
 
 def learn(
@@ -115,15 +122,13 @@ def learn(
     cdef Rule rule = rule_of(plan), bias_rule
     cdef const float[:, ::1] rates = plan[5], bias_rates = plan[5]
     cdef const float[::1] wd = plan[6], l1 = plan[7], bias_wd = plan[6], bias_l1 = plan[7]
-    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], m = weights.shape[1], step = 0, i, c
+    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], m = weights.shape[1], step = 0, c
     cdef bint learns_bias = bias_plan is not None
     if learns_bias:
         bias_rule, bias_rates, bias_wd, bias_l1 = rule_of(bias_plan), bias_plan[5], bias_plan[6], bias_plan[7]
     with nogil:
         while step * rows < n:
-            add_rows(task, &X[step * rows, 0], &y[step * rows], min(rows, n - step * rows))
-            for i in range((d + 1) * m):
-                task.sums[i] *= factors[step]
+            add_rows(task, &X[step * rows, 0], &y[step * rows], min(rows, n - step * rows), factors[step])
             for c in range(m):
                 losses[c] += sums[d + 1, c]
             move(rule, &weights[0, 0], &sums[0, 0], d, m, &rates[step, 0], &wd[0], &l1[0])
@@ -147,8 +152,11 @@ cdef Task task_of(const float[:, ::1] weights, const float[:, ::1] bias, tuple l
     return task
 
 
-cdef void add_rows(const Task& task, const float *X, const float *y, Py_ssize_t n) noexcept nogil:
-    """(X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: rows are neither scaled nor copied."""
+cdef void add_rows(const Task& task, const float *X, const float *y, Py_ssize_t n, float factor) noexcept nogil:
+    """(X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: rows are neither scaled nor copied.
+
+    factor: of the gradients
+    """
     cdef Py_ssize_t d = task.d, m = task.m, first = 0, count, i, c
     cdef vector[float] panel = vector[float](d * PANEL), gradient = vector[float](d * PANEL)
     cdef vector[float] scores = vector[float](n * PANEL)
@@ -168,9 +176,7 @@ cdef void add_rows(const Task& task, const float *X, const float *y, Py_ssize_t 
         for c in range(count):
             start[c] = task.bias[first + c]
         for i in range(d):
-            for c in range(count):  # the panel's other columns are of no use, but numbers
-                panel[i * PANEL + c] = task.weights[i * m + first + c] * task.scale[i]
-                start[c] -= panel[i * PANEL + c] * task.shift[i]
+            fold(&panel[i * PANEL], start, task.weights + i * m + first, task.shift[i], task.scale[i], count)
         products(X, n, d, 1, panel.data(), start, d, scores.data())
         for i in range(n):
             if task.class_weights != NULL:
@@ -178,10 +184,29 @@ cdef void add_rows(const Task& task, const float *X, const float *y, Py_ssize_t 
             judge(task.loss, task.parameter, y[i], row_weights, task.weighs_loss, &scores[i * PANEL], slopes, losses)
         products(X, d, 1, d, scores.data(), nothing, n, gradient.data())
         for i in range(d):
-            for c in range(count):
-                task.sums[i * m + first + c] = (gradient[i * PANEL + c] - task.shift[i] * slopes[c]) * task.scale[i]
+            unfold(
+                task.sums + i * m + first, &gradient[i * PANEL], slopes, task.shift[i], task.scale[i] * factor, count
+            )
         for c in range(count):
-            task.sums[d * m + first + c] = slopes[c]
+            task.sums[d * m + first + c] = slopes[c] * factor
             task.sums[(d + 1) * m + first + c] = losses[c]
             task.sums[(d + 2) * m + first + c] = n
         first += PANEL
+
+
+cdef inline void fold(
+    Floats panel, Floats start, ConstFloats weights, float shift, float scale, Py_ssize_t count
+) noexcept nogil:
+    """The panel's row of a feature; what is beyond `count` is of no use."""
+    cdef Py_ssize_t c
+    for c in range(count):
+        panel[c] = weights[c] * scale
+        start[c] -= panel[c] * shift
+
+
+cdef inline void unfold(
+    Floats sums, ConstFloats gradient, ConstFloats slopes, float shift, float scale, Py_ssize_t count
+) noexcept nogil:
+    cdef Py_ssize_t c
+    for c in range(count):
+        sums[c] = (gradient[c] - shift * slopes[c]) * scale

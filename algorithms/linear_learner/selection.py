@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ from algorithms.linear_learner.calibration import ScoreSample
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.loss import Loss
 from algorithms.linear_learner.metrics import MulticlassSums, best_threshold, binary_scores
-from algorithms.machine import cpu_count
 from algorithms.regression import RegressionSums
 from formats.batch import Dense
 
@@ -113,8 +111,7 @@ class Assessment:
         h = self._h
         if self._sample is None or h.criterion == "loss_function":
             return [Candidate(-value) for value in self.objectives.tolist()]
-        with ThreadPoolExecutor(cpu_count()) as pool:  # most of it is sorting, without the interpreter's lock
-            return list(pool.map(self._calibrated, range(len(self._objective))))
+        return [self._calibrated(i) for i in range(len(self._objective))]
 
     def _calibrated(self, i: int) -> Candidate:
         assert self._sample is not None  # noqa: S101 - the caller looked
