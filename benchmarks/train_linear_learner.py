@@ -135,7 +135,7 @@ def compare(X: np.ndarray, y: np.ndarray, python: str | None) -> None:
 
 def print_profile(stats: pstats.Stats) -> None:
     """Seconds of the parts of a job, the profiler's own time included."""
-    parts = ("step", "_summarise", "features", "with_slopes", "_update", "_consume", "_assess", "candidates")
+    parts = ("learn", "_initialise", "_consume", "_assess", "candidates")
     for (file, _, name), (_, calls, _, total, _) in sorted(stats.stats.items(), key=lambda each: -each[1][3]):  # type: ignore[attr-defined]
         if name in parts and "algorithms" in file:
             print(f"  {Path(file).name:20} {name:12} {calls:6} calls {total:6.2f} s")
