@@ -19,7 +19,7 @@ dev: .venv/.ready ## a virtual environment with the project, its kernels compile
 demo: .venv/.ready-demo ## train k-means on handwritten digits, serve it, ask it, draw what it found
 	$(BIN)/python demo/demo.py
 
-test: .venv/.ready .venv-mxnet/.ready ## the tests, but for those that need a container engine
+test: .venv/.ready .venv-mxnet/.ready .venv-sagemaker/.ready ## the tests, but for those that need a container engine
 	$(BIN)/python -m pytest --ignore=tests/images $(ARGS)
 
 lint: .venv/.ready ## ruff and mypy --strict
