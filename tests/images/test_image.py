@@ -121,7 +121,13 @@ def test_the_command_line(engine, image, pytestconfig):
     assert engine.run(image, "--version").stdout == f"inbuilt {version}\n"
     done = engine.run(image, "trian")
     assert done.returncode == 2
-    assert "the command must be train or serve, got 'trian'" in done.stderr
+    assert "the command must be train, serve or describe, got 'trian'" in done.stderr
+
+
+def test_describes_itself(engine, image, algorithm):
+    request = json.loads(engine.run(image, "describe", "registry/image:tag").stdout)
+    assert request["TrainingSpecification"]["TrainingImage"] == "registry/image:tag"
+    assert request["AlgorithmName"] == f"inbuilt-{algorithm.name.replace('_', '-')}"
 
 
 def test_declares_what_the_platform_reads(engine, image, algorithm):
