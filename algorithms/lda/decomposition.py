@@ -64,7 +64,7 @@ def decompose(
             log.info("Converged to local minimum in %d iterations.", found.iterations)
         if best is None or found.error < best.error:
             best = found
-    assert best is not None  # noqa: S101  restarts >= 1
+    assert best is not None  # noqa: S101 - there is one restart at least
     log.info("Best reconstruction error: %.8f", best.error)
     return best
 

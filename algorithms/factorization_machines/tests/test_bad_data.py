@@ -10,9 +10,8 @@ from algorithms.errors import UserError
 from algorithms.factorization_machines.fit import evaluate, fit
 from algorithms.factorization_machines.tests.test_fit import BINARY, FIT, REGRESSOR, WIDTH, planted
 from formats import Batch
-from tests.examples import CSV, LIBSVM, RECORDIO, encoded
+from tests.examples import CSV, LIBSVM
 from tests.hosts import on_hosts
-from tests.job_folder import JobFolder
 
 READING = "Unable to read data channel 'train' as application/x-recordio-protobuf: file 'part-1', row 8: "
 KINDS = pytest.mark.parametrize("given", [BINARY, REGRESSOR], ids=["binary", "regressor"])
@@ -266,37 +265,6 @@ def test_a_test_channel_beyond_what_products_hold(make_job, configure):
     with pytest.raises(UserError) as error:
         evaluate(job, given, model, iter([Batch(X[:15], y[:15]), Batch(large[15:], y[15:])]))
     assert str(error.value).startswith("channel 'test': rows 16 to 100: the values are too large")
-
-
-# the whole program
-
-
-def failure(job: JobFolder, content: bytes, content_type: str, **given: object) -> str:
-    """The failure file of the real program."""
-    job.hyperparameters = {name: str(value) for name, value in (BINARY | given).items()}
-    job.channel("train", {"data": content}, content_type)
-    ended = job.train()
-    assert ended.exit_code == 2, ended.log
-    assert "Traceback" not in ended.log
-    assert ended.failure is not None
-    return ended.failure
-
-
-def test_a_test_channel_of_another_width(job_folder):
-    X, y = binary(60)
-    job = job_folder("factorization_machines")
-    job.channel("test", {"rows": encoded(X[:, :40].toarray(), RECORDIO, y)}, RECORDIO)
-    sentence = failure(job, encoded(X.toarray(), RECORDIO, y), RECORDIO)
-    assert sentence.startswith("ClientError: Unable to read data channel 'test'")
-    assert "expected 50 features, found 40" in sentence
-
-
-def test_csv_without_labels(job_folder):
-    X, _ = binary(60)
-    content = encoded(X.toarray(), CSV)
-    sentence = failure(job_folder("factorization_machines"), content, "text/csv;label_size=0")
-    assert sentence.startswith("ClientError: ")
-    assert "label" in sentence
 
 
 def test_sparse_rows_are_made_of_one_array(make_job, configure):

@@ -69,6 +69,17 @@ CASES = [
 ]
 
 
+def cost(theta, B, share):
+    """What a mixture costs, and the slope."""
+    p = np.maximum(theta @ B, 1e-300)
+    return -share @ np.log(p), -B @ (share / p)
+
+
+def sum_to_one(theta, *_):
+    """0 where it does."""
+    return theta.sum() - 1
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_beside_a_general_optimiser(case):
     """SciPy's SLSQP never finds a better mixture; where the optimum is unique, it finds the same one."""
@@ -78,11 +89,9 @@ def test_beside_a_general_optimiser(case):
     for c, theta in zip(counts[:5], found[:5], strict=True):
         words = c > 0
         B, share = beta[:, words].astype(np.float64), c[words].astype(np.float64) / c.sum()
-        loss = lambda t, B=B, share=share: -share @ np.log(np.maximum(t @ B, 1e-300))  # noqa: E731
-        slope = lambda t, B=B, share=share: -B @ (share / np.maximum(t @ B, 1e-300))  # noqa: E731
         done = optimize.minimize(
-            loss, np.full(k, 1 / k), jac=slope, method="SLSQP", bounds=[(0, 1)] * k, options={"ftol": 1e-14},
-            constraints={"type": "eq", "fun": lambda t: t.sum() - 1, "jac": np.ones_like},
+            cost, np.full(k, 1 / k), (B, share), jac=True, method="SLSQP", bounds=[(0, 1)] * k, options={"ftol": 1e-14},
+            constraints={"type": "eq", "fun": sum_to_one, "jac": lambda t, *_: np.ones_like(t)},
         )  # fmt: skip
         theirs = np.maximum(done.x, 0) / np.maximum(done.x, 0).sum()
         assert likelihood(c, theta, beta) >= likelihood(c, theirs, beta) - 1e-6
