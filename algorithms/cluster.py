@@ -65,6 +65,12 @@ class Cluster:
         """The sum of the hosts' counts or flags."""
         return int(self.add(np.array([count], np.int64))[0])
 
+    def numbers(self, number: int) -> NDArray[np.int64]:
+        """The hosts' numbers, by rank."""
+        mine = np.zeros(self.size, np.int64)
+        mine[self.rank] = number
+        return self.add(mine)
+
     def broadcast(self, array: NDArray[Scalar], root: int = 0) -> NDArray[Scalar]:
         """The array of host `root`, bit for bit; the other hosts' arrays give only the shape and the dtype.
 
@@ -75,9 +81,7 @@ class Cluster:
 
     def gather(self, array: NDArray[Scalar]) -> list[NDArray[Scalar]]:
         """The hosts' arrays by rank, bit for bit; they may differ in their first dimension, and in no other."""
-        lengths = np.zeros(self.size, np.int64)
-        lengths[self.rank] = len(array)
-        ends = np.cumsum(self.add(lengths))
+        ends = np.cumsum(self.numbers(len(array)))
         every = np.zeros((int(ends[-1]), *array.shape[1:]), f"i{array.itemsize}")  # integers, as in broadcast
         stop = int(ends[self.rank])
         every[stop - len(array) : stop] = np.ascontiguousarray(array).view(every.dtype)

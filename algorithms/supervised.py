@@ -74,7 +74,7 @@ def _every(source: Iterator[Batch], rank: int, parts: int) -> Iterator[Batch]:
 
 def agreed_width(cluster: Cluster, width: int) -> int:
     """The number of features of all hosts' rows, 0 if there are none. Raises UserError if the hosts' differ."""
-    found = sorted({each for each in numbers_of_hosts(cluster, width) if each})
+    found = sorted({each for each in cluster.numbers(width).tolist() if each})
     if len(found) > 1:
         raise UserError(f"the hosts must read rows of the same number of features in channel 'train', got {found}")
     return found[0] if found else 0
@@ -82,11 +82,4 @@ def agreed_width(cluster: Cluster, width: int) -> int:
 
 def steps(cluster: Cluster, block: Batch, mini_batch_size: int) -> int:
     """How many mini-batches the longest of the hosts' blocks has."""
-    return -(-max(numbers_of_hosts(cluster, len(block))) // mini_batch_size)
-
-
-def numbers_of_hosts(cluster: Cluster, number: int) -> list[int]:
-    """The numbers of all hosts, by rank."""
-    mine = np.zeros(cluster.size, np.int64)
-    mine[cluster.rank] = number
-    return [int(each) for each in cluster.all_reduce(mine).tolist()]
+    return -int(-cluster.numbers(len(block)).max() // mini_batch_size)

@@ -17,7 +17,7 @@ from algorithms.factorization_machines.model import FactorizationMachine, stored
 from algorithms.job import Job, NothingLearned
 from algorithms.machine import free_memory
 from algorithms.report import Counters, log
-from algorithms.supervised import BINARY_LABELS, block_rows, label_check, numbers_of_hosts, share, steps
+from algorithms.supervised import BINARY_LABELS, block_rows, label_check, share, steps
 from formats import Batch, FormatError
 from formats._finite import first_not_finite
 from formats.batch import Dense
@@ -139,7 +139,7 @@ class Training:
     def _require_finite(self, epoch: int) -> None:
         """Raises UserError, on all hosts, if the loss of a mini-batch on any of them was infinite or NaN."""
         number = 0 if self._diverged is None else 1 + self._diverged
-        if found := [each for each in numbers_of_hosts(self.job.cluster, number) if each]:
+        if found := [each for each in self.job.cluster.numbers(number).tolist() if each]:
             raise self._divergence(f"the loss of mini-batch {min(found) - 1} of epoch {epoch} was infinite or NaN")
 
     def _divergence(self, problem: str) -> UserError:

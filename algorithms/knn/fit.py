@@ -13,10 +13,11 @@ from algorithms.knn.hyperparameters import CODES, KNNHyperparameters, target_sen
 from algorithms.knn.index import build
 from algorithms.knn.model import KNNModel, prepared
 from algorithms.knn.projection import Projection
-from algorithms.knn.sample import REMEDY, Reservoir, gathered, numbers_of_hosts, random_bits
+from algorithms.knn.sample import REMEDY, Reservoir, gathered
 from algorithms.knn.search import search
 from algorithms.machine import free_memory
 from algorithms.report import Counters, log
+from algorithms.reservoir import random_bits
 from formats import Batch, Expected, FormatError
 
 LARGEST_CLASS = 2**24  # from which float32 does not tell whole numbers apart
@@ -119,7 +120,7 @@ def multiple(h: KNNHyperparameters, width: int) -> int:
 
 def _agreed(job: Job, width: int, stopped: bool) -> int:
     """The number of features of all hosts' rows. Raises UserError if they differ, or if there is not a row."""
-    widths = {each for each in numbers_of_hosts(job.cluster, width).tolist() if each}
+    widths = {each for each in job.cluster.numbers(width).tolist() if each}
     if len(widths) > 1:
         raise UserError(
             f"the hosts must read rows of the same number of features in channel 'train', got {sorted(widths)}"

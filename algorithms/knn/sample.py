@@ -11,6 +11,7 @@ from scipy import sparse
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
 from algorithms.machine import free_memory
+from algorithms.reservoir import entering, parts_of_hosts, random_bits
 from formats.batch import Dense
 
 REMEDY = (
@@ -22,10 +23,7 @@ Reduce = Callable[[Dense | sparse.csr_array], Dense]
 
 
 class Reservoir:
-    """A uniform sample of the rows of one stream: Vitter 1985, algorithm R.
-
-    Row t of the stream goes to slot t while there are any, then to slot r, drawn from 0..t, if there is one. A row
-    draws one number, whatever batch it comes in.
+    """A uniform sample of the rows of one stream, see algorithms/reservoir.py.
 
     size:   the number of slots
     bits:   what is random
@@ -46,22 +44,14 @@ class Reservoir:
     def add(self, features: Dense | sparse.csr_array, labels: NDArray[np.float32]) -> None:
         """The next rows of the stream, (n, d), and their labels (n,). Raises UserError if memory does not suffice."""
         n = features.shape[0]
-        t = np.arange(self.seen, self.seen + n)
+        rows, slots = entering(self._bits, self.seen, n, self._size)
         self.seen += n
-        filled = int(np.count_nonzero(t < self._size))
-        # 53 bits, so that a slot's probability is off by 2**-53 of the number of rows at most
-        uniform = (self._bits.random_raw(n - filled) >> np.uint64(11)) * 2.0**-53
-        t[filled:] = (uniform * (t[filled:] + 1)).astype(np.int64)
-        entering = np.flatnonzero(t < self._size)
-        if not entering.size:
+        if not rows.size:
             return
-        # of several rows that come to one slot the last stays
-        slots, last = np.unique(t[entering[::-1]], return_index=True)
-        entering = entering[::-1][last]
-        kept = self._reduce(features if len(entering) == n else features[entering])
+        kept = self._reduce(features if len(rows) == n else features[rows])
         self._make_room(kept.shape[1])
         self._rows[slots] = kept
-        self._labels[slots] = labels[entering]
+        self._labels[slots] = labels[rows]
 
     def _make_room(self, width: int) -> None:
         room = len(self._labels)
@@ -89,15 +79,18 @@ def gathered(
     left to its reservoir. All hosts return the same rows (m, d), labels (m,), and the hosts' parts of m (hosts,).
     """
     rows, labels = reservoir.sample()
-    seen = numbers_of_hosts(cluster, reservoir.seen)
+    seen = cluster.numbers(reservoir.seen)
     if cluster.size == 1:  # nothing to exchange, so that the sample need not be held twice
         return rows, labels, np.array([len(rows)])
-    parts = _parts(seen, size, np.random.Generator(random_bits(seed, 2)))  # the same on all hosts
+    try:
+        parts = parts_of_hosts(seen, size, np.random.Generator(random_bits(seed, 2)))  # the same on all hosts
+    except ValueError as error:
+        raise UserError(f"hyperparameter 'sample_size' {error}") from None
     own = np.random.Generator(random_bits(seed, 3, cluster.rank))
     if parts[cluster.rank] < len(rows):
         chosen = np.sort(own.choice(len(rows), parts[cluster.rank], replace=False))
         rows, labels = rows[chosen], labels[chosen]
-    width = int(numbers_of_hosts(cluster, rows.shape[1]).max())  # a host without rows does not know it
+    width = int(cluster.numbers(rows.shape[1]).max())  # a host without rows does not know it
     stop = int(parts[: cluster.rank + 1].sum())
     mine = slice(stop - len(rows), stop)
     require_memory(int(parts.sum()) * (width + 1) * 4)
@@ -109,32 +102,6 @@ def gathered(
         everything[piece] = cluster.all_reduce(everything[piece])
         every_label[piece] = cluster.all_reduce(every_label[piece])
     return everything, every_label, parts
-
-
-def random_bits(seed: int, purpose: int, rank: int = 0) -> np.random.PCG64:
-    """Bits of their own for each purpose (1, 2, ...) and host: 0 is left out, for [seed, 0] seeds like [seed]."""
-    return np.random.PCG64([seed, purpose, rank + 1])
-
-
-def _parts(seen: NDArray[np.int64], size: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """How many of `size` rows come from each host, of the numbers of rows that they have seen; (hosts,)."""
-    total = int(seen.sum())
-    if total <= size:
-        return seen
-    # NumPy draws from fewer than 10**9 rows; of more, hosts of as many times fewer rows are as good as the same
-    fewer = seen >> max(0, total.bit_length() - 29)
-    if size > fewer.sum():
-        raise UserError(
-            f"hyperparameter 'sample_size' must be at most {fewer.sum()} for {total} rows on several hosts, got {size}"
-        )
-    return random.multivariate_hypergeometric(fewer, size, method="marginals")
-
-
-def numbers_of_hosts(cluster: Cluster, number: int) -> NDArray[np.int64]:
-    """The numbers of all hosts, (hosts,)."""
-    mine = np.zeros(cluster.size, np.int64)
-    mine[cluster.rank] = number
-    return cluster.all_reduce(mine)
 
 
 def require_memory(wanted: int) -> None:

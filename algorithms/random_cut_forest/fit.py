@@ -18,12 +18,11 @@ from algorithms.random_cut_forest.sampling import (
     Reservoir,
     gathered,
     memory_of,
-    numbers_of_hosts,
     partition,
-    random_bits,
     require_room,
 )
 from algorithms.report import Counters, log
+from algorithms.reservoir import random_bits
 from formats import Batch, Expected, FormatError
 from formats.batch import Dense
 
@@ -149,7 +148,7 @@ def announce(h: RandomCutForestHyperparameters, first: Batch) -> None:
 
 def agreed_width(job: Job, width: int) -> int:
     """The number of features of all hosts' rows. Raises UserError if they differ, or if there is not a row."""
-    widths = {each for each in numbers_of_hosts(job.cluster, width).tolist() if each}
+    widths = {each for each in job.cluster.numbers(width).tolist() if each}
     if len(widths) > 1:
         raise UserError(
             f"the hosts must read rows of the same number of features in channel 'train', got {sorted(widths)}"

@@ -6,13 +6,13 @@ The guide, "Randomly Sampling Data", names Park et al. 2004 for it; Vitter's alg
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
 from algorithms.machine import free_memory
 from algorithms.random_cut_forest.forest import memory_needed
+from algorithms.reservoir import entering, parts_of_hosts, random_bits
 from formats.batch import Dense
 from formats.ndarray import MAX_ELEMENTS
 
@@ -22,10 +22,7 @@ GROWTH = 64  # bytes a row of what is needed only while trees grow: random numbe
 
 
 class Reservoir:
-    """A uniform sample, without replacement, of the rows of a stream: Vitter, ACM TOMS 11, 1985, algorithm R.
-
-    Row t of the stream, from 0, goes to slot t while there are any, then to slot r, drawn from 0..t, if there is one.
-    A row draws one number, whatever batch it comes in.
+    """A uniform sample, without replacement, of the rows of a stream, see algorithms/reservoir.py.
 
     rows_wanted: the number of slots; memory is taken as they fill
     d:           features of a row
@@ -53,21 +50,12 @@ class Reservoir:
 
     def add(self, X: Dense | sparse.csr_array) -> None:
         """The next rows of the stream, (n, d). Raises UserError if there is no memory for the forest of such rows."""
-        n, filled = X.shape[0], len(self)
-        free = min(n, self._wanted - filled)
-        if free:
-            self._make_room(filled + free)
-            self._rows[filled : filled + free] = _dense(X[:free])
-        t = np.arange(self.seen + free, self.seen + n)
+        n = X.shape[0]
+        rows, slots = entering(self._random, self.seen, n, self._wanted)
         self.seen += n
-        # 53 bits, so that a slot's probability is off by 2**-53 of the number of rows at most
-        uniform = (self._random.random_raw(len(t)) >> np.uint64(11)) * 2.0**-53
-        slots = (uniform * (t + 1)).astype(np.int64)
-        entering = np.flatnonzero(slots < self._wanted)
-        if entering.size:
-            # of several rows that come to one slot the last stays
-            taken, last = np.unique(slots[entering[::-1]], return_index=True)
-            self._rows[taken] = _dense(X[free + entering[::-1][last]])
+        self._make_room(len(self))
+        if rows.size:
+            self._rows[slots] = _dense(X if len(rows) == n else X[rows])
 
     def _make_room(self, rows: int) -> None:
         room = len(self._rows)
@@ -90,8 +78,8 @@ def gathered(cluster: Cluster, reservoir: Reservoir, rows_wanted: int, seed: int
     rows = reservoir.rows
     if cluster.size == 1:  # nothing to exchange, so that the sample need not be held twice
         return rows
-    seen = numbers_of_hosts(cluster, reservoir.seen)
-    parts = _parts(seen, rows_wanted, np.random.Generator(random_bits(seed, 2)))  # the same on all hosts
+    seen = cluster.numbers(reservoir.seen)
+    parts = parts_of_hosts(seen, rows_wanted, np.random.Generator(random_bits(seed, 2)))  # the same on all hosts
     mine = int(parts[cluster.rank])
     if mine < len(rows):
         own = np.random.Generator(random_bits(seed, 3, cluster.rank))
@@ -105,16 +93,6 @@ def gathered(cluster: Cluster, reservoir: Reservoir, rows_wanted: int, seed: int
         piece = slice(start, start + at_once)
         everything[piece] = cluster.all_reduce(everything[piece])
     return everything
-
-
-def _parts(seen: NDArray[np.int64], rows_wanted: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """How many of the sampled rows come from each host, of the numbers of rows that they have seen; (hosts,)."""
-    total = int(seen.sum())
-    if total <= rows_wanted:
-        return seen
-    # NumPy draws from fewer than 10**9 rows; of more, hosts of as many times fewer rows are as good as the same
-    fewer = seen >> max(0, total.bit_length() - 29)
-    return random.multivariate_hypergeometric(fewer, rows_wanted, method="marginals")
 
 
 def partition(rows: Dense, trees: int, per_tree: int, seed: int, *, share_rows: bool = False) -> Dense:
@@ -141,18 +119,6 @@ def partition(rows: Dense, trees: int, per_tree: int, seed: int, *, share_rows: 
     if not few:
         rows = rows[np.random.Generator(random_bits(seed, 4)).permutation(m)]
     return np.ascontiguousarray(rows[: trees * n].reshape(trees, n, d))
-
-
-def random_bits(seed: int, purpose: int, rank: int = 0) -> np.random.PCG64:
-    """Bits of their own for each purpose (1, 2, ...) and host: 0 is left out, for [seed, 0] seeds like [seed]."""
-    return np.random.PCG64([seed, purpose, rank + 1])
-
-
-def numbers_of_hosts(cluster: Cluster, number: int) -> NDArray[np.int64]:
-    """The numbers of all hosts, (hosts,)."""
-    mine = np.zeros(cluster.size, np.int64)
-    mine[cluster.rank] = number
-    return cluster.all_reduce(mine)
 
 
 def memory_of(rows: int, d: int) -> int:

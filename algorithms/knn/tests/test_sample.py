@@ -8,7 +8,9 @@ import pytest
 from scipy.stats import chi2
 
 from algorithms.cluster import Cluster
+from algorithms.knn.sample import Reservoir
 from algorithms.knn.tests.streams import algorithm, job, neighbours, settings
+from algorithms.reservoir import random_bits
 from tests.hosts import on_hosts
 
 LEAST = 1e-4  # p-value below which a sample is not believed to be uniform
@@ -120,6 +122,19 @@ def test_a_sample_of_all_rows_is_all_rows(sizes, size):
         return neighbours(model, np.zeros((1, 1)))[1].tolist()
 
     assert on_hosts(len(sizes), learn) == [[numbers.tolist()]] * len(sizes)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_rows_keep_their_labels(batch):
+    """Also where all rows of a batch come in, in another order of their slots."""
+    numbers = np.arange(12, dtype=np.float32)
+    for seed in range(50):
+        reservoir = Reservoir(4, random_bits(seed, 1), lambda X: X)
+        for start in range(0, 12, batch):
+            part = numbers[start : start + batch]
+            reservoir.add(part[:, None], part)
+        rows, labels = reservoir.sample()
+        assert np.array_equal(rows[:, 0], labels)
 
 
 def test_seeds_draw_different_samples():

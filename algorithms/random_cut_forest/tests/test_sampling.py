@@ -13,7 +13,8 @@ from algorithms.cluster import Cluster
 from algorithms.errors import UserError
 from algorithms.random_cut_forest import sampling
 from algorithms.random_cut_forest.forest import grow
-from algorithms.random_cut_forest.sampling import Reservoir, gathered, memory_of, partition, random_bits
+from algorithms.random_cut_forest.sampling import Reservoir, gathered, memory_of, partition
+from algorithms.reservoir import random_bits
 from tests.hosts import on_hosts
 
 LEAST = 1e-4  # p-value below which a sample is not believed to be uniform
