@@ -15,3 +15,5 @@ cdef void move(
     const Rule& rule, float *weights, const float *gradient, Py_ssize_t rows, Py_ssize_t c, const float *rate,
     const float *wd, const float *l1,
 ) noexcept nogil
+
+cdef void blend(float *mean, const float *w, Py_ssize_t n, float share, bint sparse) noexcept nogil

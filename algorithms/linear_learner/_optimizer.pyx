@@ -39,6 +39,18 @@ def step(
         move(rule, &weights[0, 0], &gradient[0, 0], r, c, &rates[0, 0], &wd[0], &l1[0])
 
 
+def average(
+    float[:, ::1] mean,  # IN, OUT: (r, c)
+    const float[:, ::1] weights,  # IN: (r, c)
+    float share,
+    bint sparse,
+):
+    """Moves the mean towards the weights by a share of what is between them; see `blend`."""
+    cdef Py_ssize_t size = weights.shape[0] * weights.shape[1]
+    with nogil:
+        blend(&mean[0, 0], &weights[0, 0], size, share, sparse)
+
+
 cdef Rule rule_of(tuple plan) except *:
     """plan: the kind; its state, two arrays (r, c); two decays; then rates (steps, c), wd (c,) and l1 (c,)."""
     cdef Rule rule
@@ -126,6 +138,15 @@ cdef void rmsprop_tile(
         w[i] -= step * slope
         if sparse:
             w[i] -= within(w[i], step * l1[i])
+
+
+cdef void blend(Floats mean, ConstFloats w, Py_ssize_t n, float share, bint sparse) noexcept nogil:
+    """sparse: what l1 has just set to 0 is 0 in the mean, too."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        mean[i] += share * (w[i] - mean[i])
+        if sparse:
+            mean[i] = 0 if w[i] == 0 else mean[i]
 
 
 cdef inline float within(float w, float bound) noexcept nogil:

@@ -21,5 +21,8 @@ def learn(
     factors: Dense,
     plan: Plan,
     bias_plan: Plan | None,
+    mean: Dense,
+    bias_mean: Dense,
+    shares: Dense,
     losses: NDArray[np.float64],
 ) -> None: ...

@@ -5,13 +5,15 @@ groups of models and the reader run side by side. Sixteen models at a time are a
 cache, and the sums of six rows in the registers.
 """
 
+import numpy as np
+
 from libc.string cimport memcpy, memset
 from libcpp.vector cimport vector
 
 from algorithms.linear_learner._losses cimport (
     ABSOLUTE, HINGE, HUBER, INSENSITIVE_ABSOLUTE, INSENSITIVE_SQUARED, LOGISTIC, PANEL, QUANTILE, SQUARED, judge,
 )
-from algorithms.linear_learner._optimizer cimport Rule, move, rule_of
+from algorithms.linear_learner._optimizer cimport Rule, blend, move, rule_of
 
 LOSSES = {
     "logistic": LOGISTIC,
@@ -115,6 +117,9 @@ def learn(
     const float[::1] factors,  # IN: (steps,) what the gradient's sums are multiplied by
     tuple plan,  # IN, OUT: of the weights' optimizer
     bias_plan,  # IN, OUT: of the bias's, or None if it stays as it is
+    float[:, ::1] mean,  # IN, OUT: (d, m) of the weights
+    float[:, ::1] bias_mean,  # IN, OUT: (1, m)
+    const float[::1] shares,  # IN: (steps,) how far the means move
     double[::1] losses,  # IN, OUT: (m,)
 ):
     """A step for each mini-batch; adds up the losses."""
@@ -123,7 +128,7 @@ def learn(
     cdef const float[:, ::1] rates = plan[5], bias_rates = plan[5]
     cdef const float[::1] wd = plan[6], l1 = plan[7], bias_wd = plan[6], bias_l1 = plan[7]
     cdef Py_ssize_t n = X.shape[0], d = X.shape[1], m = weights.shape[1], step = 0, c
-    cdef bint learns_bias = bias_plan is not None
+    cdef bint learns_bias = bias_plan is not None, sparse = np.any(plan[7])
     if learns_bias:
         bias_rule, bias_rates, bias_wd, bias_l1 = rule_of(bias_plan), bias_plan[5], bias_plan[6], bias_plan[7]
     with nogil:
@@ -132,8 +137,10 @@ def learn(
             for c in range(m):
                 losses[c] += sums[d + 1, c]
             move(rule, &weights[0, 0], &sums[0, 0], d, m, &rates[step, 0], &wd[0], &l1[0])
+            blend(&mean[0, 0], &weights[0, 0], d * m, shares[step], sparse)
             if learns_bias:
                 move(bias_rule, &bias[0, 0], &sums[d, 0], 1, m, &bias_rates[step, 0], &bias_wd[0], &bias_l1[0])
+                blend(&bias_mean[0, 0], &bias[0, 0], m, shares[step], False)
             step += 1
 
 

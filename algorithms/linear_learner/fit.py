@@ -217,7 +217,7 @@ class Training:
         if self.early_stopping.improved(best):
             log.info("Epoch %d: Loss improved. Updating best model", epoch)
             log.info("Saving model for epoch: %d", epoch)
-            self.early_stopping.keep(self._groups.weights, self._groups.bias, values)
+            self.early_stopping.keep(self._groups.mean_weights, self._groups.mean_bias, values)
         else:
             log.info("Epoch %d: Loss has not improved for %d epochs.", epoch, self.early_stopping.waited)
 
@@ -250,7 +250,7 @@ class Training:
         """Weights (d, m * C) and bias (m * C,) that act on raw features."""
         assert self._groups is not None  # noqa: S101 - made in the first epoch
         with np.errstate(all="ignore"):
-            return self._groups.scaler.unscaled(self._groups.weights, self._groups.bias[0])
+            return self._groups.scaler.unscaled(self._groups.mean_weights, self._groups.mean_bias[0])
 
     def best_model(self) -> LinearModel:
         """The best model of the best epoch, with its threshold."""
@@ -271,10 +271,13 @@ class Training:
             losses, candidates = assessment.objectives, assessment.candidates()
         usable &= np.isfinite(losses)
         self._require_finite(np.where(usable, losses, np.inf), h.epochs - 1)
-        best = max(np.flatnonzero(usable).tolist(), key=lambda i: (candidates[i].value, -losses[i], -i))
+        # at a threshold fitted to the same rows accuracy prefers the model that has learned them by heart
+        by_loss = channel == "train" and not h.criterion_given
+        values = -losses if by_loss else np.array([each.value for each in candidates])
+        best = max(np.flatnonzero(usable).tolist(), key=lambda i: (values[i], -losses[i], -i))
         if assessment is not None:
-            values = {self._objective: float(losses[best])} | assessment.metrics(best, candidates[best].margin)
-            job.report.scores({metric(channel, name): value for name, value in values.items()})
+            scores = {self._objective: float(losses[best])} | assessment.metrics(best, candidates[best].margin)
+            job.report.scores({metric(channel, name): value for name, value in scores.items()})
         log.info("Best model found for hyperparameters: %s", json.dumps(self._chosen[best].shown()))
         outputs = slice(best * groups.outputs, (best + 1) * groups.outputs)
         return LinearModel(

@@ -64,10 +64,20 @@ class Groups:
         """(1, m * C) float32, likewise."""
         return _side_by_side([trainer.bias for trainer in self._trainers])
 
+    @property
+    def mean_weights(self) -> Dense:
+        """(d, m * C) float32, what they were on average lately, likewise."""
+        return _side_by_side([trainer.mean_weights for trainer in self._trainers])
+
+    @property
+    def mean_bias(self) -> Dense:
+        """(1, m * C) float32, likewise."""
+        return _side_by_side([trainer.mean_bias for trainer in self._trainers])
+
     def restore(self, weights: Dense, bias: Dense) -> None:
-        """Takes back what `weights` and `bias` were at an earlier time."""
+        """Takes back what `mean_weights` and `mean_bias` were at an earlier time."""
         for trainer, columns in zip(self._trainers, self._columns, strict=True):
-            trainer.weights[:], trainer.bias[:] = weights[:, columns], bias[:, columns]
+            trainer.mean_weights[:], trainer.mean_bias[:] = weights[:, columns], bias[:, columns]
 
     def learn(self, cluster: Cluster, block: Batch, rows: int, steps: int) -> tuple[NDArray[np.float64], float]:
         """Learns from mini-batches of `rows` in so many steps. Returns the sums of the losses (m,), and the rows."""

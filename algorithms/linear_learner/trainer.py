@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.cluster import Cluster
-from algorithms.linear_learner import _sums
+from algorithms.linear_learner import _optimizer, _sums
 from algorithms.linear_learner.grid import Schedule, Setting
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.loss import Loss
@@ -18,13 +18,16 @@ from algorithms.linear_learner.scaler import Scaler
 from formats.batch import Dense
 
 ROWS_TO_FOLD = 4  # for each column, from which scaling the weights is less work than scaling the rows
+# eta of Shamir and Zhang, "Stochastic gradient descent for non-smooth optimization", ICML 2013: what is judged and kept
+# is the weights' mean over about the last 1 / eta of the steps, whose noise is less than that of the last weights
+AVERAGING = 16
 BIAS_LR_MULT, BIAS_WD_MULT = 10.0, 0.0  # what auto means, as the hosted service's first default was
 
 
 class Trainer:
     """m models of C outputs each, in the columns i * C + j of `weights` (d, m * C) and `bias` (1, m * C), float32.
 
-    weights: the initial ones, which the trainer changes
+    weights: the initial ones, which the trainer changes; `mean_weights` and `mean_bias` are their means over late steps
     class_weights: (classes, m) float32, what a row of each class counts in the gradients of each model, or None
     """
 
@@ -45,6 +48,7 @@ class Trainer:
         self._loss, self._class_weights = loss, class_weights
         self._weighs_loss = h.positive_example_weight_mult != "auto"
         self._rows = np.empty((0, d), np.float32)  # scaled rows, reused
+        self.mean_weights, self.mean_bias = self.weights.copy(), self.bias.copy()
         self._sums = np.empty((d + 3, c), np.float32)  # gradients, the bias's, losses, rows
         self._most_rows = 0.0  # of a step so far
         self._steps = 0
@@ -104,7 +108,13 @@ class Trainer:
             if self._use_bias:
                 bias_plan = self._bias_optimizer.plan(rates * self._bias_lr_mult, self._bias_wd, 0 * self._l1)
             objective = self._objective(folded)
-            _sums.learn(X, y, rows, self.weights, self.bias, objective, self._sums, factors, plan, bias_plan, losses)
+            shares = np.array(
+                [self._share(step) for step in range(self._steps - steps + 1, self._steps + 1)], np.float32
+            )
+            means = self.mean_weights, self.mean_bias, shares
+            _sums.learn(
+                *(X, y, rows, self.weights, self.bias, objective, self._sums, factors, plan, bias_plan, *means, losses)
+            )
         return losses
 
     def _folds(self, n: int) -> bool:
@@ -114,6 +124,10 @@ class Trainer:
         third of the time.
         """
         return n >= ROWS_TO_FOLD * self._sums.shape[1] and self.scaler.is_near
+
+    def _share(self, step: int) -> float:
+        """How far the means move towards the weights after a step, counted from 1 (polynomial-decay averaging)."""
+        return (AVERAGING + 1) / (AVERAGING + step)
 
     def _factor(self, rows: float) -> np.float32:
         """What the sums over these rows are multiplied by."""
@@ -186,3 +200,6 @@ class Trainer:
         if self._use_bias:
             rates = rates * self._bias_lr_mult
             step(self._bias_optimizer, self.bias, sums[d : d + 1], rates, self._bias_wd, np.zeros_like(self._l1))
+        share = self._share(self._steps)
+        _optimizer.average(self.mean_weights, self.weights, share, bool(self._l1.any()))
+        _optimizer.average(self.mean_bias, self.bias, share, False)

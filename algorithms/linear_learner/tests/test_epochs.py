@@ -136,6 +136,24 @@ def test_the_threshold_is_the_criterion_s(make_job, configure, lines):
     assert float(scores["precision"]) == pytest.approx(y[called == 1].mean())
 
 
+def test_without_other_rows_the_loss_chooses_unless_told(make_job, configure, lines):
+    """Of rows that are learned by heart, the model of the greatest accuracy is not the one of the least loss."""
+    random = np.random.default_rng(3)
+    X = random.standard_normal((60, 30)).astype(np.float32)
+    y = (X[:, 0] + 2 * random.standard_normal(60) > 0).astype(np.float32)
+    settings = {"predictor_type": "binary_classifier", "num_models": 32, "mini_batch_size": 10, "epochs": 5}
+    found = []
+    for given in ({}, {"binary_classifier_model_selection_criteria": "accuracy"}):
+        lines.clear()
+        fit(make_job((X, y)), configure(**settings | given))
+        scores = dict(re.findall(r"#train_score \(algo-1\) : \('(\S+)', (\S+)\)", "\n".join(lines)))
+        names = "binary_classification_cross_entropy_objective", "binary_classification_accuracy"
+        found.append([float(scores[name]) for name in names])
+    (loss, accuracy), (loss_of_accurate, best_accuracy) = found
+    assert loss < loss_of_accurate
+    assert accuracy < best_accuracy
+
+
 def test_it_stops_early(make_job, configure, lines):
     """Labels that nothing can be learned of: the loss soon stops to improve."""
     X = rows(400)

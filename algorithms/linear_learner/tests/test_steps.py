@@ -37,6 +37,7 @@ class Twin:
 
     def __init__(self, weights: np.ndarray, bias: np.ndarray, chosen: list[Setting], outputs: int, **decay: float):
         self.w = np.vstack([weights, bias]).astype(float)
+        self.mean = self.w.copy()
         self.m, self.v, self.t, self.most = np.zeros_like(self.w), np.zeros_like(self.w), 0, 0
         self.chosen, self.outputs, self.decay = chosen, outputs, decay
 
@@ -80,6 +81,9 @@ class Twin:
         self.w -= taken
         if name == "sgd":  # the velocity is the step that was made, the threshold's part too
             self.m -= taken
+        self.mean += 17 / (16 + self.t) * (self.w - self.mean)  # Shamir and Zhang 2013, eta = 16
+        if (least > 0).any():
+            self.mean[self.w == 0] = 0
 
     def rate(self, s: Setting) -> float:
         fallen = s.learning_rate * s.lr_scheduler_factor ** (self.t // max(s.lr_scheduler_step, 1))
@@ -110,6 +114,7 @@ def test_steps_of_all_models(configure, optimizer, loss, threads):
         labels = (labels - 0.25) / 2 if kind == "regressor" else labels
         twin.step(loss, (part - shift) * scale, labels, weights)
     np.testing.assert_allclose(np.vstack([groups.weights, groups.bias]), twin.w, rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(np.vstack([groups.mean_weights, groups.mean_bias]), twin.mean, rtol=2e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared_loss", "softmax_loss"])
@@ -129,9 +134,9 @@ def test_a_whole_job(make_job, configure, loss, kind):
     scaled, labels = (X - mean) / deviation, (y - label_mean) / label_deviation
     for start in range(0, 95, 10):
         twin.step(loss, scaled[start : start + 10], labels[start : start + 10])
-    weights = twin.w[:5] / deviation[:, None] * label_deviation
+    weights = twin.mean[:5] / deviation[:, None] * label_deviation
     np.testing.assert_allclose(model.weights.T, weights, rtol=1e-4, atol=1e-5)
-    bias = twin.w[5] * label_deviation + label_mean - mean @ weights
+    bias = twin.mean[5] * label_deviation + label_mean - mean @ weights
     np.testing.assert_allclose(model.bias, bias, rtol=1e-4, atol=1e-5)
 
 
@@ -150,6 +155,6 @@ def test_a_short_last_batch_counts_as_its_rows(make_job, configure):
     model = fit(
         make_job((np.ones((3, 1), np.float32), np.full(3, 2, np.float32))), configure(**REGRESSOR | PLAIN | given)
     )
-    # w = 0 + 0.125 * 4 = 0.5; then the slope is 2 * (0.5 - 2) = -3, over two rows -1.5
-    assert model.weights[0, 0] == pytest.approx(0.5 + 0.125 * 1.5)
+    # w = 0 + 0.125 * 4 = 0.5; then the slope is 2 * (0.5 - 2) = -3, over two rows -1.5; the mean makes 17/18 of it
+    assert model.weights[0, 0] == pytest.approx(0.5 + 0.125 * 1.5 * 17 / 18)
     assert model.bias.tolist() == [0]
