@@ -16,10 +16,12 @@ from formats.errors import FormatError
 # The guide's name (the SDK sends it), then the spellings of other clients and tools.
 MEDIA_TYPES = ("application/jsonlines", "application/x-jsonlines", "application/jsonl", "application/x-ndjson")
 
+_BLOCK = 1 << 18  # bytes read at once; of a FIFO what is there
+
 
 def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
     """Batches of `rows` rows; holds no more lines than a batch has. A file without lines has no batches."""
-    instances = _instances(stream)
+    instances = _instances(_lines(stream))
     first_row = 1
     while chunk := list(islice(instances, rows)):
         batch = json.build(chunk, expected, first_row)
@@ -42,6 +44,16 @@ def encode(columns: Columns, wrapper: str, ids: Sequence[str] | None) -> bytes:
     Batch transform with AssembleWith=Line ends each body with a newline, so one of ours would be a blank line.
     """
     return b"\n".join(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in json.objects(columns))
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The stream's lines, without their ends. Iterating over a stream that is not buffered asks for byte after byte."""
+    rest = b""
+    while block := stream.read(_BLOCK):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _instances(lines: Iterable[bytes]) -> Iterator[Any]:
