@@ -20,6 +20,17 @@ def cpu_count(cgroup: Path = CGROUP) -> int:
     return max(1, min(cpus, math.ceil(quota))) if quota < math.inf else cpus
 
 
+def limit_threads() -> None:
+    """As many threads of BLAS and OpenMP as there are CPUs for them; must be called before NumPy is loaded.
+
+    They count the host's CPUs, and in a container of half a CPU two threads that wait for each other take ten times as
+    long as one. OpenMP's threads would also spin between two loops, and take the CPU from the thread that reads.
+    """
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, str(cpu_count()))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def memory_limit(cgroup: Path = CGROUP) -> float:
     """Bytes of memory that the control group grants, infinite if it sets no limit."""
     limit = _line(cgroup / "memory.max") or _line(cgroup / "memory/memory.limit_in_bytes")

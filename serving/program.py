@@ -1,4 +1,4 @@
-"""The console program `inbuilt`, entry point of the images: `inbuilt train`, `serve` and `describe`."""
+"""The console programs: `inbuilt`, entry point of the images, with `train`, `serve` and `describe`; `train` alone."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ usage: docker run IMAGE train             train on the job laid out under /opt/m
 """
 
 
+def train() -> int:
+    """Trains, as `algorithms.train.main` says."""
+    from algorithms.machine import limit_threads
+
+    limit_threads()
+    from algorithms.train import main  # loads NumPy
+
+    return main()
+
+
 def main() -> int:
     """Runs the program named by the first argument. Exit code 2 for any other word."""
     # The kernel drops a signal that process 1 has no handler for, and the programs take a while to have theirs.
@@ -21,11 +31,9 @@ def main() -> int:
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     match command:
         case "train":
-            from algorithms import train  # each program imports only what it needs: `serve` must be ready soon
-
-            return train.main()
+            return train()
         case "serve":
-            from serving import server
+            from serving import server  # each program imports only what it needs: `serve` must be ready soon
 
             return server.main()
         case "describe":

@@ -1,6 +1,9 @@
 """What the platform says in files, variables and control groups, read with the defaults of local mode."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,6 +135,19 @@ def test_workers_follow_the_control_group(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content + "\n")
     assert workers_for(tmp_path) == workers
+
+
+def test_training_has_the_threads_of_its_cpus() -> None:
+    """BLAS reads the variable when it is loaded, so it must be set before; what the user has set stays."""
+    script = """import os, sys
+from algorithms.machine import cpu_count, limit_threads
+limit_threads()
+assert "numpy" not in sys.modules
+print(os.environ["OPENBLAS_NUM_THREADS"] == str(cpu_count()), os.environ["OMP_NUM_THREADS"])"""
+    variables = {**os.environ, "OMP_NUM_THREADS": "7"}
+    variables.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "True 7\n"
 
 
 @pytest.mark.parametrize(
