@@ -1,6 +1,6 @@
 """Answers of `train` and `serve` beside those of the library called directly, to the last bit, on real data.
 
-    python benchmarks/equality_xgboost.py [FOLDER]
+    python -P benchmarks/equality_xgboost.py [FOLDER]
 
 FOLDER has abalone/abalone.libsvm and abalone.csv, agaricus/agaricus.txt.train and .test, adult/adult-train.csv and
 -test.csv, covtype/covtype.csv.gz and movielens-latest-small/{movies,ratings}.csv, as their sources publish them; what

@@ -1,6 +1,6 @@
 """How good factorization machines are on MovieLens (latest, small) and MNIST, beside what was published of others.
 
-    python benchmarks/quality_factorization_machines.py [FOLDER]
+    python -m benchmarks.quality_factorization_machines [FOLDER]
 
 FOLDER has movielens-latest-small/ratings.csv and mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz, as their
 sources publish them; what is not there is left out.

@@ -1,6 +1,6 @@
 """What LDA finds in a corpus with known topics, and in 20 Newsgroups beside scikit-learn's batch mode.
 
-    python benchmarks/quality_lda.py GRIFFITHS.npz 20NEWSGROUPS.npz
+    python -m benchmarks.quality_lda GRIFFITHS.npz 20NEWSGROUPS.npz
 
 The first is the bars of Griffiths and Steyvers: `documents`, `theta`, `alpha`, `beta`; its last 600 documents are
 tested. The second is `train_*`, `test_*` (`indptr`, `indices`, `counts`) and `vocabulary`. Log likelihoods a word are
