@@ -4,8 +4,13 @@ DOCKER ?= docker
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ALGORITHMS := $(patsubst algorithms/%/__init__.py,%,$(wildcard algorithms/*/__init__.py))
 ALGORITHM ?= $(firstword $(ALGORITHMS))
+DEVICE ?= cpu
 IMAGE = inbuilt-$(subst _,-,$(ALGORITHM))
-TAGS = $(VERSION)$(EXTRAS:%=-%) latest$(EXTRAS:%=-%)
+REPOSITORY = $(shell sed -n 's/^ *repository="\(.*\)",$$/\1/p' algorithms/$(ALGORITHM)/__init__.py 2>/dev/null)
+KIND = $(EXTRAS:%=-%)$(filter-out -cpu,-$(DEVICE))
+TAGS = $(VERSION)$(KIND) latest$(KIND)
+# megabytes: an image with packages of its own may have more than the others
+BOUND = $(if $(filter gpu,$(DEVICE)),4000,$(if $(EXTRAS)$(wildcard docker/$(name).lock),600,350))
 KERNELS := $(shell find formats algorithms -name '_*.px[dy]')
 BIN := .venv/bin
 export INBUILT_MXNET_PYTHON ?= $(CURDIR)/.venv-mxnet/bin/python
@@ -28,20 +33,41 @@ lint: .venv/.ready ## ruff and mypy --strict
 format: .venv/.ready ## let ruff format the code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-image: ## build inbuilt-ALGORITHM and print its size; EXTRAS=parquet adds an extra, to the image and to its tags
-	$(DOCKER) build -f docker/Dockerfile --build-arg ALGORITHM=$(ALGORITHM) --build-arg VERSION=$(VERSION) \
-	  --build-arg EXTRAS=$(EXTRAS) $(addprefix -t $(IMAGE):,$(TAGS)) .
+image: ## build inbuilt-ALGORITHM and print its size; EXTRAS=parquet adds an extra, DEVICE=gpu CUDA, to the image and to its tags
+	@case ' $(ALGORITHMS) ' in *' $(ALGORITHM) '*) ;; \
+	  *) echo "ALGORITHM must be one of $(ALGORITHMS), got '$(ALGORITHM)'." >&2; exit 1;; esac
+	@case '$(DEVICE)' in cpu|gpu) ;; *) echo "DEVICE must be cpu or gpu, got '$(DEVICE)'." >&2; exit 1;; esac
+	$(DOCKER) build -f docker/Dockerfile --build-arg ALGORITHM=$(ALGORITHM) --build-arg DEVICE=$(DEVICE) \
+	  --build-arg VERSION=$(VERSION) --build-arg EXTRAS=$(EXTRAS) \
+	  $(foreach name,$(IMAGE) $(REPOSITORY),$(addprefix -t $(name):,$(TAGS))) .
 	@$(DOCKER) image inspect -f '{{.Size}}' $(IMAGE):$(firstword $(TAGS)) \
 	  | awk '{ printf "$(IMAGE):$(firstword $(TAGS)) has %.0f MB\n", $$1 / 1e6 }'
 
-images: ## build the image of every algorithm; they share all large layers
+images: ## build the image of every algorithm, also named as the guide's repositories are, and print what they share
 	for algorithm in $(ALGORITHMS); do $(MAKE) image ALGORITHM=$$algorithm || exit; done
+	@DOCKER='$(DOCKER)' $(PYTHON) docker/sizes.py $(foreach name,$(ALGORITHMS),inbuilt-$(subst _,-,$(name)):$(firstword $(TAGS))=$(BOUND))
+
+sbom: ## print the bill of materials of inbuilt-ALGORITHM, building the image if it is not built; CycloneDX JSON
+	@$(DOCKER) image inspect $(IMAGE):$(firstword $(TAGS)) > /dev/null 2>&1 || $(MAKE) image >&2
+	@$(DOCKER) run --rm --entrypoint cat $(IMAGE):$(firstword $(TAGS)) /opt/inbuilt/sbom.cdx.json
+
+audit: .venv-audit/.ready ## ask a service of known vulnerabilities about every package in docker/'s locks
+	.venv-audit/bin/python docker/audit.py $(wildcard docker/*.lock docker/tools/*.lock)
 
 test-images: .venv/.ready .venv-sagemaker/.ready images ## all images in a container engine, driven by the SageMaker Python SDK
 	INBUILT_IMAGE_TAG=$(firstword $(TAGS)) $(BIN)/python -m pytest tests/images $(ARGS)
 
-bench: .venv-bench/.ready ## what is in benchmarks/, beside what a user would pick instead
-	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; .venv-bench/bin/python $$benchmark || exit; done
+bench: .venv-bench/.ready .venv-mlserver/.ready .venv-mxnet/.ready ## Inbuilt beside what a user would pick instead; ALGORITHM=pca: one
+	.venv-bench/bin/python -m benchmarks $(if $(filter command line environment,$(origin ALGORITHM)),--algorithm $(ALGORITHM)) $(ARGS)
+
+bench-hosts: .venv-bench/.ready images ## training on one, two and four containers, into docs/hosts.md
+	$(CURDIR)/.venv-bench/bin/python -m benchmarks.scale_hosts --page $(ARGS)
+
+test-gpu: .venv/.ready ## the tests of what computes on a GPU; on a machine without one most of them skip, and say so
+	$(BIN)/python -m pytest tests/gpu algorithms/*/tests/test_on_device.py $(ARGS)
+
+bench-gpu: .venv/.ready ## training cores on a GPU beside the CPU and the GPU's own limits
+	$(BIN)/python -m benchmarks.gpu_cores $(ARGS)
 
 clean: ## remove environments and everything built
 	rm -rf .venv .venv-* build dist *.egg-info demo-output
@@ -69,11 +95,23 @@ clean: ## remove environments and everything built
 	.venv-sagemaker/bin/python -m pip install -q --disable-pip-version-check 'sagemaker<3'
 	touch $@
 
+.venv-audit/.ready: docker/tools/audit.lock
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install -q --disable-pip-version-check --no-deps -r docker/tools/audit.lock
+	touch $@
+
+# MLServer's workers die with a newer uvloop ("no current event loop").
+.venv-mlserver/.ready:
+	$(PYTHON) -m venv .venv-mlserver
+	.venv-mlserver/bin/python -m pip install -q --disable-pip-version-check \
+	  mlserver mlserver-sklearn mlserver-xgboost 'uvloop<0.22'
+	touch $@
+
 # Peers are not development tools: they have an environment of their own.
 .venv-bench/.ready: pyproject.toml setup.py $(KERNELS)
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q --disable-pip-version-check \
-	  -e '.[cpu]' pandas pyarrow scikit-learn protobuf 'sagemaker<3'
+	  -e '.[cpu]' pandas pyarrow scikit-learn protobuf 'sagemaker<3' gensim tomotopy rrcf myfm fastapi 'uvicorn[standard]'
 	touch $@
 
-.PHONY: help dev demo test lint format image images test-images bench clean
+.PHONY: help dev demo test test-gpu lint format image images sbom audit test-images bench bench-gpu bench-hosts clean
