@@ -71,6 +71,8 @@ class Ring:
             "dmlc_retry": 1,
             "dmlc_timeout": math.ceil(self._timeout) + 60,  # seconds; the engine's must not come before ours
         }
+        others = "the other hosts" if leads else f"host {self._hosts[0]}"
+        log.info("waiting for %s at %s, port %d, for at most %g s", others, address, port, self._timeout)
         before = _sockets()
         while True:
             try:

@@ -44,11 +44,20 @@ class Job:
         """Writes `hyperparameters.json`."""
         (self.base / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
 
-    def channel(self, name: str, content: bytes, content_type: str) -> None:
+    def resources(self, host: str, hosts: list[str]) -> None:
+        """Writes `resourceconfig.json`: this host of the job, and all of them."""
+        content = {"current_host": host, "hosts": hosts, "network_interface_name": "eth0"}
+        (self.base / "input/config/resourceconfig.json").write_text(json.dumps(content))
+
+    def channel(self, name: str, content: bytes, content_type: str, distribution: str = "FullyReplicated") -> None:
         """Adds a channel of one file, or puts it in the place of the one of this name."""
         config = self.base / "input/config/inputdataconfig.json"
         channels = json.loads(config.read_text()) if config.exists() else {}
-        channels[name] = {"ContentType": content_type, "TrainingInputMode": "File"}
+        channels[name] = {
+            "ContentType": content_type,
+            "TrainingInputMode": "File",
+            "S3DistributionType": distribution,
+        }
         config.write_text(json.dumps(channels))
         folder = self.base / "input/data" / name
         folder.mkdir(exist_ok=True)

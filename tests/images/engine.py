@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 PATIENCE = 120  # seconds for what a container does; a slow machine must not fail a test
 
@@ -61,6 +62,30 @@ class Engine:
         self.output("stop", "-t", str(seconds), name)
         return int(self.output("inspect", "-f", "{{.State.ExitCode}}", name))
 
+    def ended(self, name: str, seconds: float = PATIENCE) -> int:
+        """The exit code of a container that ends by itself within so many seconds."""
+        try:
+            done = subprocess.run(["docker", "wait", name], capture_output=True, text=True, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{name} runs after {seconds} s:\n{self.logs(name)[-3000:]}") from None
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    @contextmanager
+    def network(self) -> Iterator[str]:
+        """A network that leads nowhere else; what was started on it goes with it."""
+        before, name = len(self.started), f"inbuilt-test-{uuid.uuid4().hex[:12]}"
+        self.output("network", "create", "--internal", name)
+        try:
+            yield name
+        finally:
+            self("rm", "-f", *self.started[before:])
+            self("network", "rm", name)
+
+    def port(self, name: str) -> int:
+        """Where a container that was started with `-p 127.0.0.1::8080` answers on this machine."""
+        return int(self.output("port", name, "8080").rpartition(":")[2])
+
     def logs(self, name: str) -> str:
         """What the container wrote so far."""
         done = self("logs", name)
@@ -70,8 +95,8 @@ class Engine:
         """Returns once `ready`; fails with the container's log when it has ended or patience has."""
         deadline = time.monotonic() + PATIENCE
         while not ready():
-            running = self.output("inspect", "-f", "{{.State.Running}}", name) == "true"
-            assert running, self.logs(name)
+            state = self.output("inspect", "-f", "{{.State.Status}}", name)
+            assert state in ("running", "stopping"), self.logs(name)
             assert time.monotonic() < deadline, self.logs(name)
             time.sleep(0.1)
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tests.images.sets import Real, Rows, digits
+
 HYPERPARAMETERS = {
     "feature_dim": "4",
     "num_factors": "3",
@@ -24,3 +26,29 @@ def rows(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
     features = random.normal(size=(n, 4)) * (random.random((n, 4)) > 0.25)
     labels = features[:, 0] + 2 * features[:, 1] * features[:, 2] + random.normal(scale=0.2, size=n) > 0
     return features.astype(np.float32), labels.astype(np.float32)
+
+
+def real() -> Real:
+    """Handwritten digits, even or odd: no pixel says it alone."""
+    train, test = (Rows(part.features / 16, part.labels % 2) for part in digits())
+    settings = {
+        "num_factors": 8,
+        "predictor_type": "binary_classifier",
+        "epochs": 30,
+        "mini_batch_size": 50,
+        "linear_lr": 0.01,
+        "factors_lr": 0.01,
+        "factors_init_sigma": 0.1,
+    }
+    return Real(
+        settings,
+        train,
+        test,
+        lambda answers: np.mean(answers["predicted_label"] == test.labels),
+        good=0.93,
+        estimator="FactorizationMachines",
+    )
+
+
+# how far answers of several hosts' model are from those of one host, as a share of the greatest answer
+HOSTS_TOLERANCE = 1e-5

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tests.images.sets import Real, wine
+
 HYPERPARAMETERS = {
     "predictor_type": "binary_classifier",
     "epochs": "1",
@@ -24,3 +26,21 @@ def rows(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
     features = random.normal(size=(n, 4)) * (random.random((n, 4)) > 0.25)
     labels = features @ NORMAL + random.normal(scale=0.5, size=n) > 0
     return features.astype(np.float32), labels.astype(np.float32)
+
+
+def real() -> Real:
+    """Wines of three growers."""
+    train, test = wine()
+    settings = {"predictor_type": "multiclass_classifier", "num_classes": 3, "mini_batch_size": 20}
+    return Real(
+        settings,
+        train,
+        test,
+        lambda answers: np.mean(answers["predicted_label"] == test.labels),
+        good=0.9,
+        estimator="LinearLearner",
+    )
+
+
+# how far answers of several hosts' model are from those of one host, as a share of the greatest answer
+HOSTS_TOLERANCE = 1e-5
