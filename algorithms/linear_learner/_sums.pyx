@@ -1,19 +1,22 @@
 """Steps over dense rows: losses, gradients and new weights, without a call to the interpreter.
 
-NumPy needs twenty calls a step, between which the thread that reads the next rows takes the interpreter's lock; here two
+NumPy needs twenty calls a step, between which the thread that reads the next rows takes the interpreter's lock; here
 groups of models and the reader run side by side. Sixteen models at a time are a panel: their weights stay in the
-cache, and the sums of six rows in the registers.
+cache, and the sums of six rows in the registers. Of rows that are mostly zeros only the others are multiplied.
 """
 
 import numpy as np
 
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 from libcpp.vector cimport vector
 
 from algorithms.linear_learner._losses cimport (
     ABSOLUTE, HINGE, HUBER, INSENSITIVE_ABSOLUTE, INSENSITIVE_SQUARED, LOGISTIC, PANEL, QUANTILE, SQUARED, judge,
 )
 from algorithms.linear_learner._optimizer cimport Rule, blend, move, rule_of
+from algorithms.linear_learner._products cimport (
+    Entries, add_gradient, is_mostly_zero, list_entries, products, scores_of,
+)
 
 LOSSES = {
     "logistic": LOGISTIC,
@@ -26,56 +29,17 @@ LOSSES = {
     "huber_loss": HUBER,
 }
 
+cdef enum:
+    LISTED = 65536  # numbers whose non-zeros are listed together: these stay in the cache
+    JUDGED = 8  # rows that tell whether the others are worth listing
+
 cdef extern from *:
     """
-    #include <cstdint>
-    #include <cstring>
-
-    namespace {
-
-    typedef float Vector __attribute__((vector_size(32)));  // the compiler takes two where the machine has shorter ones
-
-    inline Vector load(const float *from) { Vector v; std::memcpy(&v, from, sizeof v); return v; }
-    inline void store(float *to, Vector v) { std::memcpy(to, &v, sizeof v); }
-
-    // out[r][:] = start[:] + sum over k of a[r * across + k * along] * b[k][:], r < R, k < n; b and out have PANEL columns
-    template <int R>
-    inline void product(const float *a, long across, long along, const float *b, const float *start, long n, float *out)
-    {
-        Vector sums[R][2];
-        for (int r = 0; r < R; r++) { sums[r][0] = load(start); sums[r][1] = load(start + 8); }
-        for (long k = 0; k < n; k++) {
-            if (along == 1 && k % 16 == 0)  // a line of the next rows, which come from afar
-                for (int r = 0; r < R; r++) __builtin_prefetch(a + (r + R) * across + k);
-            const Vector left = load(b + 16 * k), right = load(b + 16 * k + 8);
-            for (int r = 0; r < R; r++) {
-                const float x = a[r * across + k * along];
-                sums[r][0] += x * left;
-                sums[r][1] += x * right;
-            }
-        }
-        for (int r = 0; r < R; r++) { store(out + 16 * r, sums[r][0]); store(out + 16 * r + 8, sums[r][1]); }
-    }
-
-    void products(
-        const float *a, long rows, long across, long along, const float *b, const float *start, long n, float *out
-    ) {
-        long r = 0;
-        for (; r + 6 <= rows; r += 6) product<6>(a + r * across, across, along, b, start, n, out + 16 * r);
-        for (; r < rows; r++) product<1>(a + r * across, across, along, b, start, n, out + 16 * r);
-    }
-
-    }
-
     typedef float *__restrict__ Floats;
     typedef const float *__restrict__ ConstFloats;
     """
     ctypedef float *Floats  # the only way to these numbers, so that the compiler may use vectors
     ctypedef const float *ConstFloats
-    void products(
-        const float *a, Py_ssize_t rows, Py_ssize_t across, Py_ssize_t along, const float *b, const float *start,
-        Py_ssize_t n, float *out,
-    ) noexcept nogil
 
 
 cdef struct Task:
@@ -102,8 +66,9 @@ def add(
     """What the rows add up to, for hosts that add up theirs."""
     cdef Task task = task_of(weights, bias, loss, sums)
     cdef Py_ssize_t n = X.shape[0]
+    cdef Entries entries
     with nogil:
-        add_rows(task, &X[0, 0], &y[0], n, 1)
+        add_rows(task, &X[0, 0], &y[0], n, 1, entries)
 
 
 def learn(
@@ -128,12 +93,13 @@ def learn(
     cdef const float[:, ::1] rates = plan[5], bias_rates = plan[5]
     cdef const float[::1] wd = plan[6], l1 = plan[7], bias_wd = plan[6], bias_l1 = plan[7]
     cdef Py_ssize_t n = X.shape[0], d = X.shape[1], m = weights.shape[1], step = 0, c
+    cdef Entries entries
     cdef bint learns_bias = bias_plan is not None, sparse = np.any(plan[7])
     if learns_bias:
         bias_rule, bias_rates, bias_wd, bias_l1 = rule_of(bias_plan), bias_plan[5], bias_plan[6], bias_plan[7]
     with nogil:
         while step * rows < n:
-            add_rows(task, &X[step * rows, 0], &y[step * rows], min(rows, n - step * rows), factors[step])
+            add_rows(task, &X[step * rows, 0], &y[step * rows], min(rows, n - step * rows), factors[step], entries)
             for c in range(m):
                 losses[c] += sums[d + 1, c]
             move(rule, &weights[0, 0], &sums[0, 0], d, m, &rates[step, 0], &wd[0], &l1[0])
@@ -159,46 +125,68 @@ cdef Task task_of(const float[:, ::1] weights, const float[:, ::1] bias, tuple l
     return task
 
 
-cdef void add_rows(const Task& task, const float *X, const float *y, Py_ssize_t n, float factor) noexcept nogil:
+cdef void add_rows(
+    const Task& task, const float *X, const float *y, Py_ssize_t n, float factor, Entries& entries
+) noexcept nogil:
     """(X - shift) scale W = X (scale W) - shift scale W, and so for the gradient: rows are neither scaled nor copied.
+
+    Of rows that are mostly zeros the others are listed, and only they are multiplied.
 
     factor: of the gradients
     """
-    cdef Py_ssize_t d = task.d, m = task.m, first = 0, count, i, c
-    cdef vector[float] panel = vector[float](d * PANEL), gradient = vector[float](d * PANEL)
-    cdef vector[float] scores = vector[float](n * PANEL)
-    cdef float start[PANEL]
-    cdef float slopes[PANEL]
-    cdef float losses[PANEL]
+    cdef Py_ssize_t d = task.d, m = task.m, panels = (m + PANEL - 1) // PANEL, size = d * PANEL
+    cdef bint listed = is_mostly_zero(X, min(n, JUDGED) * d)
+    cdef Py_ssize_t part = max(1, min(n, LISTED // d)) if listed else n, first = 0, rows, p, i, c
+    cdef vector[float] weights = vector[float](panels * size), gradient = vector[float](panels * size)
+    cdef vector[float] scores = vector[float](part * PANEL)
+    cdef vector[float] start = vector[float](panels * PANEL), slopes = vector[float](panels * PANEL)
+    cdef vector[float] losses = vector[float](panels * PANEL)
     cdef float nothing[PANEL]
     cdef float row_weights[PANEL]
-    memset(nothing, 0, sizeof(nothing))
     for c in range(PANEL):
-        row_weights[c] = 1
-    while first < m:
-        count = min(PANEL, m - first)
-        memset(start, 0, sizeof(start))
-        memset(slopes, 0, sizeof(slopes))
-        memset(losses, 0, sizeof(losses))
-        for c in range(count):
-            start[c] = task.bias[first + c]
+        nothing[c], row_weights[c] = 0, 1
+    for c in range(m):
+        start[c] = task.bias[c]
+    for p in range(panels):
         for i in range(d):
-            fold(&panel[i * PANEL], start, task.weights + i * m + first, task.shift[i], task.scale[i], count)
-        products(X, n, d, 1, panel.data(), start, d, scores.data())
-        for i in range(n):
-            if task.class_weights != NULL:
-                memcpy(row_weights, task.class_weights + <Py_ssize_t>y[i] * m + first, count * sizeof(float))
-            judge(task.loss, task.parameter, y[i], row_weights, task.weighs_loss, &scores[i * PANEL], slopes, losses)
-        products(X, d, 1, d, scores.data(), nothing, n, gradient.data())
+            fold(
+                &weights[p * size + i * PANEL], &start[p * PANEL], task.weights + i * m + p * PANEL, task.shift[i],
+                task.scale[i], min(PANEL, m - p * PANEL),
+            )
+    while first < n:
+        rows = min(part, n - first)
+        if listed:
+            list_entries(X + first * d, rows, d, entries)
+        for p in range(panels):
+            if listed:
+                scores_of(entries, &weights[p * size], &start[p * PANEL], scores.data())
+            else:
+                products(X, n, d, 1, &weights[p * size], &start[p * PANEL], d, scores.data())
+            for i in range(rows):
+                if task.class_weights != NULL:
+                    c = min(PANEL, m - p * PANEL)
+                    memcpy(
+                        row_weights, task.class_weights + <Py_ssize_t>y[first + i] * m + p * PANEL, c * sizeof(float)
+                    )
+                judge(
+                    task.loss, task.parameter, y[first + i], row_weights, task.weighs_loss, &scores[i * PANEL],
+                    &slopes[p * PANEL], &losses[p * PANEL],
+                )
+            if listed:
+                add_gradient(entries, scores.data(), &gradient[p * size])
+            else:
+                products(X, d, 1, d, scores.data(), nothing, n, &gradient[p * size])
+        first += part
+    for p in range(panels):
         for i in range(d):
             unfold(
-                task.sums + i * m + first, &gradient[i * PANEL], slopes, task.shift[i], task.scale[i] * factor, count
+                task.sums + i * m + p * PANEL, &gradient[p * size + i * PANEL], &slopes[p * PANEL], task.shift[i],
+                task.scale[i] * factor, min(PANEL, m - p * PANEL),
             )
-        for c in range(count):
-            task.sums[d * m + first + c] = slopes[c] * factor
-            task.sums[(d + 1) * m + first + c] = losses[c]
-            task.sums[(d + 2) * m + first + c] = n
-        first += PANEL
+    for c in range(m):
+        task.sums[d * m + c] = slopes[c] * factor
+        task.sums[(d + 1) * m + c] = losses[c]
+        task.sums[(d + 2) * m + c] = n
 
 
 cdef inline void fold(
