@@ -12,6 +12,7 @@ import formats
 from formats.batch import Batch, Columns, Expected
 
 if TYPE_CHECKING:
+    from algorithms.device import Device
     from algorithms.hyperparameters import Hyperparameters
     from algorithms.job import Job
 
@@ -66,7 +67,7 @@ class Algorithm:
     name:           its folder
     repository:     the guide's repository name (`linear-learner`), an alias of `name`
     dimension:      its name in `#metrics` lines, as the hosted service prints it
-    fit:            trains; ends early, with what there is, when `job.stopped()`
+    fit:            trains; ends early, with what there is, when `job.stopped()`. Takes a `device`, if there is a choice
     load:           reads the artifact, ours or the hosted service's; raises UserError if it is not one
     evaluate:       scores batches of the test channel: a value for each metric of that channel asked for; None for an
                     algorithm without a test channel
@@ -82,6 +83,8 @@ class Algorithm:
     self_test:      what the server compares with the stored answer to a few training rows before it is ready
     metric_line:    the regular expression that finds a metric in the log: `{channel}`, `{name}`, `{kind}` (loss, score)
     max_hosts:      None means any number
+    devices:        what it computes on: "cpu", and "gpu" if a GPU is of use to it
+    on_device:      the model that answers from a device, its arrays there. None: it answers on the CPU only
     allows_missing: NaN among the features is a missing value, not a mistake
     """
 
@@ -89,7 +92,7 @@ class Algorithm:
     repository: str
     dimension: str
     hyperparameters: type[Hyperparameters]
-    fit: Callable[[Job, Any], Model]
+    fit: Callable[..., Model]
     load: Callable[[Path], Model]
     channels: tuple[ChannelSpec, ...]
     metrics: tuple[Metric, ...]
@@ -105,6 +108,8 @@ class Algorithm:
     self_test: Callable[[Any, Batch], Columns] = lambda model, batch: model.predict(batch)
     metric_line: str = QUALITY_LINE
     max_hosts: int | None = None
+    devices: tuple[Literal["cpu", "gpu"], ...] = ("cpu",)
+    on_device: Callable[[Any, Device], Model] | None = None
     allows_missing: bool = False
 
     def training_media_types(self) -> set[str]:

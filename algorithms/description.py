@@ -40,9 +40,8 @@ CHANNELS = {
 }
 PACKAGES = {PARQUET: "pyarrow"}  # what reads a format, where not every image has it
 
-DEVICES = "CPU"  # what the images train on
-# Machines of x86-64-v3, which the kernels are compiled for, so none with an ARM processor; without a GPU, which the
-# images cannot use. The sizes are those that may train, transform and serve alike.
+# Machines of x86-64-v3, which the kernels are compiled for, so none with an ARM processor. The sizes are those that may
+# train, transform and serve alike.
 MACHINES = {
     "m4": "xlarge 2xlarge 4xlarge 10xlarge 16xlarge",
     "m5": "large xlarge 2xlarge 4xlarge 12xlarge 24xlarge",
@@ -54,6 +53,12 @@ MACHINES = {
     "c7i": "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",
     "r6i": "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge",
     "r7i": "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",
+}
+# With a GPU that CUDA 13 knows, of Turing or newer: for the images that have CuPy.
+GPU_MACHINES = {
+    "g4dn": "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
+    "g5": "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",
+    "g6": "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",
 }
 SERVING_MACHINES = {"t2": "medium large xlarge 2xlarge", "c5": "large"}  # and these, which only serve
 
@@ -89,13 +94,16 @@ def request(algorithm: Algorithm, image: str) -> dict[str, Any]:
     """The request of CreateAlgorithm, complete; `image` is what the platform pulls."""
     definitions = metric_definitions(algorithm)[:MOST_METRICS]  # the last ones are left out: see there
     described = {definition["Name"] for definition in definitions}
+    machines = _machines(MACHINES)
+    if "gpu" in algorithm.devices and util.find_spec("cupy"):
+        machines += _machines(GPU_MACHINES)
     return {
         "AlgorithmName": image_repository(algorithm),
         "AlgorithmDescription": summary(algorithm).replace("`", ""),
         "TrainingSpecification": {
             "TrainingImage": image,
             "SupportedHyperParameters": hyperparameters(algorithm.hyperparameters),
-            "SupportedTrainingInstanceTypes": _machines(MACHINES),
+            "SupportedTrainingInstanceTypes": machines,
             "SupportsDistributedTraining": algorithm.max_hosts != 1,
             "MetricDefinitions": definitions,
             "TrainingChannels": _channels(algorithm),
@@ -107,8 +115,8 @@ def request(algorithm: Algorithm, image: str) -> dict[str, Any]:
         },
         "InferenceSpecification": {
             "Containers": [{"Image": image}],
-            "SupportedTransformInstanceTypes": _machines(MACHINES),
-            "SupportedRealtimeInferenceInstanceTypes": _machines(MACHINES) + _machines(SERVING_MACHINES),
+            "SupportedTransformInstanceTypes": machines,
+            "SupportedRealtimeInferenceInstanceTypes": machines + _machines(SERVING_MACHINES),
             "SupportedContentTypes": _media_types(algorithm.request_types),
             "SupportedResponseMIMETypes": list(algorithm.response_types),
         },

@@ -10,7 +10,7 @@ from pathlib import Path
 import algorithms
 import formats
 from algorithms.algorithm import Algorithm, Metric
-from algorithms.description import DEVICES, MOST_METRICS, image_repository, metric_definitions, summary
+from algorithms.description import MOST_METRICS, image_repository, metric_definitions, summary
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN = "<!-- from here on `python -m algorithms.tables` writes, from the algorithms' declarations -->"
@@ -47,7 +47,8 @@ def _what(algorithm: Algorithm) -> tuple[str, ...]:
     more = f" ([more]({page}))" if (README.parent / page).exists() else ""
     hosts = "any number" if algorithm.max_hosts is None else str(algorithm.max_hosts)
     what = summary(algorithm).partition(": ")[2].rstrip(".").replace("`", "")
-    return f"`{algorithm.name}`", f"`{image_repository(algorithm)}`", what + more, DEVICES, hosts
+    devices = ", ".join(map(str.upper, algorithm.devices))
+    return f"`{algorithm.name}`", f"`{image_repository(algorithm)}`", what + more, devices, hosts
 
 
 def _in_and_out(algorithm: Algorithm) -> tuple[str, ...]:

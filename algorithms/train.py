@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from algorithms import artifact
 from algorithms.algorithm import Algorithm, Model
 from algorithms.channel import Channel
 from algorithms.cluster import connect
+from algorithms.device import Device, decide
 from algorithms.environment import Environment, base_directory
 from algorithms.errors import PlatformError, UserError
 from algorithms.hyperparameters import Hyperparameters
@@ -32,10 +34,8 @@ _MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EAC
 
 
 def main() -> int:
-    """The console program `train`. Exit code 0: trained; 2: the customer's mistake; 1: ours; 3: the machine's."""
+    """The program `train`. Exit code 0: trained; 2: the customer's mistake; 1: ours; 3: the machine's."""
     started = time.perf_counter()
-    # OpenMP's threads would otherwise spin between two parallel loops, and take the CPU from the one that reads
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     paths = Paths(base_directory(os.environ))
     start_log(20)
     stop = threading.Event()
@@ -68,12 +68,12 @@ def run(environment: Environment, stop: threading.Event, started: float) -> None
     paths.output.mkdir(parents=True, exist_ok=True)
     report = Report(config.current_host, algorithm.dimension, paths.metrics)
     channels = _channels(algorithm, config, report, stop)
-    log.info("Number of GPUs being used: 0")
+    device = _device(environment.device, algorithm)
     setup = time.perf_counter() - started
     with connect(config.hosts, config.current_host, environment.cluster_port, stopped=stop.is_set) as cluster:
         job = Job(channels, cluster, report, stop.is_set, paths, config.checkpoints)
         _require_data(job)
-        model = algorithm.fit(job, hyperparameters)
+        model = algorithm.fit(job, hyperparameters, **({"device": device} if "gpu" in algorithm.devices else {}))
         _score(algorithm, job, hyperparameters, model)
         if cluster.is_leader:
             with report.timed("model.serialize.time"):
@@ -113,6 +113,15 @@ def _check(algorithm: Algorithm, config: JobConfig) -> None:
             raise UserError(f"channel '{name}' is missing; {algorithm.name} reads the channels {described}.")
     with artifact.staged(config.paths.model):
         pass  # an unwritable model folder is better known now than after hours of training
+
+
+def _device(wanted: str, algorithm: Algorithm) -> Device:
+    """What the job computes on, and in the log why. Raises UserError for a GPU that is wanted and not there."""
+    decision = decide(wanted, algorithm.name, algorithm.devices)
+    log.log(logging.WARNING if decision.fallback else logging.INFO, decision.sentence)
+    device = decision.opened()
+    log.info("Number of GPUs being used: %d", device.gpus)
+    return device
 
 
 def _channels(algorithm: Algorithm, config: JobConfig, report: Report, stop: threading.Event) -> dict[str, Channel]:

@@ -15,6 +15,7 @@ from algorithms.artifact import LoadedModel
 from algorithms.errors import UserError
 from formats import FormatError, MediaType, NotAcceptableError, UnknownMediaTypeError, parse_media_type
 from formats.batch import require_finite
+from serving.gathering import Gathering
 from serving.settings import MIB, Settings
 
 log = logging.getLogger("gunicorn.error")
@@ -26,6 +27,9 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     """An application that answers with this model. Raises UserError for settings that do not fit the algorithm."""
     algorithm, model = loaded.algorithm, _adapted(loaded, settings)
     verbose = None if algorithm.verbose is None else algorithm.verbose(model)
+    if settings.gather and not isinstance(model, Gathering):
+        verbose = None if verbose is None else Gathering(verbose, settings.gather)
+        model = Gathering(model, settings.gather)
     default = _default_answer(loaded, settings)
     expected = algorithm.expected(loaded.model)
     ended = settings.batch or (settings.csv_rows and not settings.selects)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,9 +12,12 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from algorithms.artifact import LoadedModel
     from serving.settings import Settings
 
 THREADS = 2  # of each worker: one computes, one takes in the next request or answers /ping meanwhile
+GATHERED_THREADS = 32  # of a worker that gathers: as many requests can be in one batch
+GPU_GATHER = 0.002  # seconds
 GRACE = 25  # seconds to answer what has been accepted, of the 30 between the platform's SIGTERM and its SIGKILL
 
 
@@ -33,12 +37,34 @@ def main() -> int:
         environment = Environment.read(os.environ)
         settings = Settings.read(os.environ)
         loaded = artifact.load(Paths(environment.base).model, environment.algorithm)
+        loaded, settings, where = placed(loaded, settings, environment.device)
         app = create_app(loaded, settings)
     except UserError as error:
         print(f"ClientError: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return UserError.exit_code
+    if where:
+        print(where, file=sys.stderr)  # noqa: T201 - there is no log yet
     server(app, settings, loaded.algorithm.name, loaded.self_test).run()
     return 0
+
+
+def placed(loaded: LoadedModel, settings: Settings, wanted: str) -> tuple[LoadedModel, Settings, str]:
+    """The model where it answers from, and a sentence on it where there is a choice.
+
+    A GPU is for one process, which opens it: it does not survive a fork.
+    """
+    from algorithms.device import decide, look_apart
+    from serving.gathering import Gathering
+
+    on_device = loaded.algorithm.on_device
+    if on_device is None:
+        return loaded, settings, f"{loaded.algorithm.name} answers on the CPU." if wanted == "gpu" else ""
+    decision = decide(wanted, loaded.algorithm.name, loaded.algorithm.devices, look_apart)
+    if not decision.gpu:
+        return loaded, settings, decision.sentence
+    seconds = GPU_GATHER if settings.gather is None else settings.gather
+    model = Gathering(loaded.model, seconds, lambda model: on_device(model, decision.opened()))
+    return replace(loaded, model=model), replace(settings, workers=1, gather=seconds or GPU_GATHER), decision.sentence
 
 
 def server(app: Flask, settings: Settings, name: str, self_test: Callable[[], None]) -> Any:
@@ -71,7 +97,7 @@ def _gunicorn(settings: Settings, name: str, self_test: Callable[[], None]) -> d
         "bind": f"0.0.0.0:{settings.port}",
         "workers": settings.workers,
         "worker_class": "gthread",
-        "threads": THREADS,
+        "threads": GATHERED_THREADS if settings.gather else THREADS,
         "preload_app": True,
         "timeout": settings.timeout,
         "graceful_timeout": GRACE,

@@ -27,6 +27,8 @@ class Settings:
                     None here), else `MAX_CONTENT_LENGTH`
     default_accept: `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT`, for requests that accept anything; empty: the algorithm's
     batch:          `SAGEMAKER_BATCH` is true: requests come from batch transform
+    gather:         `INBUILT_GATHER_MILLISECONDS`, in seconds: how long a request waits for others, to be answered
+                    with them as one batch; 0 is off. None: 2 ms on a GPU, off on a CPU
     csv_rows:       `INBUILT_CSV_ROWS` is 1 or true: a CSV answer has one row a line, whatever the algorithm is used to
     inference:      the `SAGEMAKER_INFERENCE_...` variables that are set, for the algorithm to read
     """
@@ -38,6 +40,7 @@ class Settings:
     default_accept: str
     batch: bool
     csv_rows: bool = False
+    gather: float | None = None
     inference: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -61,6 +64,7 @@ class Settings:
             default_accept=variables.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "").strip(),
             batch=_is_true(variables.get("SAGEMAKER_BATCH", "")),
             csv_rows=_switch(variables, "INBUILT_CSV_ROWS"),
+            gather=_milliseconds(variables, "INBUILT_GATHER_MILLISECONDS"),
             inference={
                 name: value.strip() for name, value in variables.items() if name in (OUTPUT, ENSEMBLE) and value.strip()
             },
@@ -71,6 +75,11 @@ def workers_for(cgroup: Path) -> int:
     """One worker a CPU that the container may use, and no more than its memory holds; at least one."""
     cpus, memory = cpu_count(cgroup), memory_limit(cgroup)
     return max(1, min(cpus, int(memory // MEMORY_PER_WORKER) if memory < math.inf else cpus))
+
+
+def _milliseconds(variables: Mapping[str, str], name: str) -> float | None:
+    """In seconds; unset or empty is None. Raises UserError."""
+    return whole_number(variables, name, 0, 0, 1000) / 1000 if variables.get(name, "").strip() else None
 
 
 def _switch(variables: Mapping[str, str], name: str) -> bool:

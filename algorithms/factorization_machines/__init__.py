@@ -27,4 +27,5 @@ algorithm = Algorithm(
         for name in names
     ),
     content_types=(RECORDIO, LIBSVM, CSV),
+    devices=("cpu", "gpu"),
 )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from algorithms.device import CPU, Device, dense_only, roomy
 from algorithms.errors import UserError
 from algorithms.factorization_machines.hyperparameters import TERMS, FactorizationMachinesHyperparameters
 from algorithms.factorization_machines.learner import Learner, state_bytes
 from algorithms.factorization_machines.metrics import metric, scores_of, sums_of
 from algorithms.factorization_machines.model import FactorizationMachine, stored
+from algorithms.factorization_machines.on_device import DeviceLearner, step_bytes
 from algorithms.job import Job, NothingLearned
 from algorithms.machine import free_memory
 from algorithms.report import Counters, log
@@ -24,15 +27,15 @@ from formats.batch import Dense
 from formats.ndarray import MAX_ELEMENTS
 
 BLOCK = 2**14  # numbers of the mini-batches that the reader hands over together
+UNREAD = 64  # mini-batches that a GPU goes through before the host asks what their margins were
 
 
-def fit(job: Job, hyperparameters: FactorizationMachinesHyperparameters) -> FactorizationMachine:
+def fit(job: Job, hyperparameters: FactorizationMachinesHyperparameters, device: Device = CPU) -> FactorizationMachine:
     """Trains on the channel `train`. Raises UserError for data that cannot be used, and training that diverges."""
     h = hyperparameters
     log.info("[Sparse network] Building a sparse network.")
     require_memory(h)
-    with job.report.timed("initialize.time"):
-        training = Training(job, h)
+    training = Training(job, h, device)
     for epoch in range(h.epochs):
         with job.report.timed("update.time"):
             training.epoch(epoch)
@@ -81,15 +84,16 @@ def nonzeros(features: Dense | sparse.csr_array) -> sparse.csr_array:
 class Training:
     """A job between its epochs. Hosts hold the same model; each of them reads its own rows."""
 
-    def __init__(self, job: Job, h: FactorizationMachinesHyperparameters) -> None:
-        self.job, self.h = job, h
+    def __init__(self, job: Job, h: FactorizationMachinesHyperparameters, device: Device = CPU) -> None:
+        self.job, self.h, self._device = job, h, device
         self.started = time.perf_counter()
         self.records = 0
-        self._learner = Learner(h, np.random.default_rng(h.seed))
+        self._learner: Learner | None = None
         self._counters = Counters()
         self._sums = sums_of(h.predictor_type)  # of this epoch
         self._row = h.feature_dim  # numbers of a row; of sparse ones, from the second epoch on, those that are stored
         self._batches = 0  # of this epoch
+        self._unread: list[tuple[int, Any]] = []  # mini-batches: their numbers, margins and labels
         self._diverged: int | None = None  # the first mini-batch whose loss is not finite
 
     @property
@@ -104,12 +108,16 @@ class Training:
         before, self._sums, self._batches = self._sums, sums_of(h.predictor_type), 0
         mine = entries = 0
         with share(job.channels["train"], job.cluster, rows, h.feature_dim, label_check(*label_rule(h))) as source:
-            for block in job.cluster.in_step(source, h.feature_dim, job.stopped):
-                X = nonzeros(block.features)
-                y = np.empty(0, np.float32) if block.labels is None else np.ascontiguousarray(block.labels)
+            blocks = job.cluster.in_step(source, h.feature_dim, job.stopped)
+            if self._learner is None:
+                with job.report.timed("initialize.time"):
+                    blocks = self._initialise(blocks, rows)
+            for block in self._device.ahead(blocks):
+                X, y, numbers = self._prepared(block)
                 self._learn(X, y, block, number)
                 mine += len(block)
-                entries += X.nnz if block.is_sparse else X.shape[0] * X.shape[1]
+                entries += numbers
+            self._read(number)
         self.records += mine
         job.report.metrics(self._counters.epoch(mine, self._batches), Meta="training_data_iter", epoch=number)
         all_entries, all_rows = job.cluster.all_reduce(np.array([entries, mine], np.int64)).tolist()
@@ -120,20 +128,56 @@ class Training:
         else:
             raise NothingLearned if self.stopped else job.channels["train"].without_data()
 
-    def _learn(self, X: sparse.csr_array, y: NDArray[np.float32], block: Batch, epoch: int) -> None:
-        """The mini-batches of a block, a step each."""
-        cluster, size = self.job.cluster, self.h.mini_batch_size
+    def _initialise(self, blocks: Iterator[Batch], rows: int) -> Iterator[Batch]:
+        """Makes the model, where rows like the first ones are computed with, and gives all rows back."""
+        first = next(blocks, None)
+        if first is None:
+            return blocks
+        h, cluster = self.h, self.job.cluster
+        is_sparse = cluster.total(first.is_sparse) > 0
+        device = dense_only(self._device, Batch(sparse.csr_array((0, h.feature_dim))) if is_sparse else None)
+        device = roomy(device, step_bytes(h.feature_dim, h.num_factors, rows), "A step over dense rows")
+        if cluster.total(device.gpus) < cluster.size:  # what hosts add must be of one kind
+            device = CPU
+        random = np.random.default_rng(h.seed)
+        self._device = device
+        self._learner = DeviceLearner(h, random, device) if device.gpus else Learner(h, random)
+        return chain([first], blocks)
+
+    def _prepared(self, block: Batch) -> tuple[Any, Any, int]:
+        """Features and labels as the learner takes them, and how many numbers the rows are written as."""
+        size, none = len(block) * block.width, np.empty(0, np.float32)
+        if self._device.gpus:
+            return block.features, self._device.put(none) if block.labels is None else block.labels, size
+        X = nonzeros(block.features)
+        y = none if block.labels is None else np.ascontiguousarray(block.labels)
+        return X, y, X.nnz if block.is_sparse else size
+
+    def _learn(self, X: Any, y: Any, block: Batch, epoch: int) -> None:
+        """The mini-batches of a block, a step each. X (n, N): without zeros, or dense and like y (n,) on the device."""
+        assert self._learner is not None  # noqa: S101 - made from the first rows
+        cluster, size, xp = self.job.cluster, self.h.mini_batch_size, self._device.xp
         for start in range(0, steps(cluster, block, size) * size, size):
             rows = slice(start, start + size)
             margins, _ = self._learner.step(cluster, X if len(y) <= size and start == 0 else X[rows], y[rows])
-            if self._diverged is None and not np.isfinite(margins).all():
-                self._diverged = self._batches
-            with np.errstate(all="ignore"):  # told below
-                self._sums.add(margins, y[rows])
+            told = xp.stack([margins, y[rows]]) if self._device.gpus else (margins, y[rows])
+            self._unread.append((self._batches, told))
             if self._batches % self.h.batch_metrics_publish_interval == 0:
-                self._require_finite(epoch)
+                self._read(epoch)
                 self.report(epoch, self._batches)
             self._batches += 1
+        if not self._device.gpus or len(self._unread) >= UNREAD:
+            self._read(epoch)
+
+    def _read(self, epoch: int) -> None:
+        """Adds up how good the margins were since the last time, which a GPU is waited for."""
+        for number, told in self._unread:
+            margins, labels = self._device.get(told)
+            if self._diverged is None and not np.isfinite(margins).all():
+                self._diverged = number
+            with np.errstate(all="ignore"):  # told below
+                self._sums.add(margins, labels)
+        self._unread.clear()
         self._require_finite(epoch)
 
     def _require_finite(self, epoch: int) -> None:
@@ -165,6 +209,9 @@ class Training:
         A weight whose gradient had a square beyond float32 does not move any more, as Adam divides by its root.
         """
         learner = self._learner
+        assert learner is not None  # noqa: S101 - made in the first epoch
+        if isinstance(learner, DeviceLearner):
+            learner.fetch()
         if not all(map(_is_finite, (learner.bias, learner.linear, learner.factors))):
             raise self._divergence("the model has infinite or NaN weights")
         if not all(map(_is_finite, learner.squares)):

@@ -6,6 +6,8 @@ K = k * extra_center_factor centers are kept and, weighted by their counts, redu
 with k-means++ initialisation (Arthur and Vassilvitskii, SODA 2007). Guide: "How K-Means Clustering Works".
 """
 
+from dataclasses import replace
+
 from algorithms.algorithm import Algorithm, ChannelSpec, Metric
 from algorithms.kmeans.fit import TRAIN_MSD, evaluate, fit
 from algorithms.kmeans.hyperparameters import KMeansHyperparameters
@@ -19,6 +21,8 @@ algorithm = Algorithm(
     fit=fit,
     load=KMeansModel.load,
     evaluate=evaluate,
+    devices=("cpu", "gpu"),
+    on_device=lambda model, device: replace(model, device=device),
     channels=(ChannelSpec("train", required=True), ChannelSpec("test")),
     metrics=(
         TRAIN_MSD,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.algorithm import Metric
+from algorithms.device import CPU, Device, dense_only
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
 from algorithms.kmeans.hyperparameters import KMeansHyperparameters
@@ -19,13 +22,13 @@ from algorithms.kmeans.initialise import plus_plus_rows, uniform_rows
 from algorithms.kmeans.lloyd import Lloyd
 from algorithms.kmeans.model import KMeansModel
 from algorithms.kmeans.nearest import TOO_LARGE, distances, nearest
+from algorithms.kmeans.on_device import REPORTED_ROWS, Centers
 from algorithms.report import Counters, log
 from formats import Batch, Expected
 from formats.batch import Dense, concatenate
 
 TRAIN_MSD = Metric("train", "msd", "minimize")
 REPORT_EVERY = 10  # batches between two lines on the mean squared distance
-REPORTED_ROWS = 64  # of each batch, at least, that those lines are computed from
 
 
 @dataclass(slots=True)
@@ -34,26 +37,39 @@ class State:
 
     sums: (K, d) float64, the (decayed) sum of the rows each center has seen; counts: (K,) float64, their number
     centers: (K, d) float32, sums / counts where a center has seen a row, where it began otherwise
+    device: whose arrays these are
     """
 
     sums: NDArray[np.float64]
     counts: NDArray[np.float64]
     centers: Dense
+    device: Device = CPU
 
     @classmethod
-    def starting_at(cls, centers: Dense) -> State:
+    def starting_at(cls, centers: Dense, device: Device = CPU) -> State:
         """Centers that have seen no row yet: the first rows that come near replace them."""
-        return cls(np.zeros(centers.shape), np.zeros(len(centers)), centers)
+        xp = device.xp
+        return cls(xp.zeros(centers.shape), xp.zeros(len(centers)), device.put(centers), device)
 
     def add(self, sums: NDArray[np.float64], counts: NDArray[np.float64], decay: float) -> None:
         """Moves the centers by a mini-batch: guide, step 2 d, with the weight of earlier rows times `decay`."""
         self.sums = decay * self.sums + sums
         self.counts = decay * self.counts + counts
+        if self.device.gpus:
+            where, counts = self.device.xp.where, self.counts[:, None]
+            moved = self.sums / where(counts > 0, counts, 1)  # not for some: their number would have to be waited for
+            self.centers = where(counts > 0, moved, self.centers).astype(np.float32)
+            return
         seen = self.counts > 0
         self.centers[seen] = self.sums[seen] / self.counts[seen, None]
 
+    def fetched(self) -> State:
+        """The same on the host."""
+        get = self.device.get
+        return State(get(self.sums), get(self.counts), get(self.centers))
 
-def fit(job: Job, hyperparameters: KMeansHyperparameters) -> KMeansModel:
+
+def fit(job: Job, hyperparameters: KMeansHyperparameters, device: Device = CPU) -> KMeansModel:
     """Trains on the channel `train`. Raises UserError for data that cannot be read, or fewer rows than `k`."""
     train, report = job.channels["train"], job.report
     random = np.random.default_rng(hyperparameters.seed)
@@ -64,7 +80,7 @@ def fit(job: Job, hyperparameters: KMeansHyperparameters) -> KMeansModel:
         with train.epoch(hyperparameters.mini_batch_size, expected) as batches:
             if state is None:
                 with report.timed("initialize.time"):
-                    state, first = initialise(job, hyperparameters, batches, random)
+                    state, first = initialise(job, hyperparameters, batches, random, device)
                 batches = chain(first, batches)  # kept, not read again: a FIFO has no rewind
                 report.metrics(counters.epoch(sum(map(len, first)), len(first)), Meta="init_train_data_iter")
             with report.timed("update.time"):
@@ -79,11 +95,15 @@ def fit(job: Job, hyperparameters: KMeansHyperparameters) -> KMeansModel:
     if state is None or not state.counts.any():
         raise NothingLearned
     with report.timed("finalize.time"):
-        return KMeansModel(shrink(job, hyperparameters, state, random))
+        return KMeansModel(shrink(job, hyperparameters, state.fetched(), random), state.device)
 
 
 def initialise(
-    job: Job, hyperparameters: KMeansHyperparameters, batches: Iterator[Batch], random: np.random.Generator
+    job: Job,
+    hyperparameters: KMeansHyperparameters,
+    batches: Iterator[Batch],
+    random: np.random.Generator,
+    device: Device = CPU,
 ) -> tuple[State, list[Batch]]:
     """The initial centers, and the batches that were read to choose them: at least K rows, if there are as many."""
     K = hyperparameters.k * extra_center_factor(hyperparameters)
@@ -112,7 +132,8 @@ def initialise(
         log.warning("%d centers were asked for, but there are only %d rows: each of them becomes a center", K, total)
         K = total
     choose = plus_plus_rows if hyperparameters.init_method == "kmeans++" else uniform_rows
-    return State.starting_at(choose(job.cluster, rows.features, K, random)), first
+    device = dense_only(device, rows)
+    return State.starting_at(choose(job.cluster, rows.features, K, random), device), first
 
 
 def extra_center_factor(hyperparameters: KMeansHyperparameters) -> int:
@@ -128,23 +149,43 @@ def run_epoch(
     job: Job, hyperparameters: KMeansHyperparameters, state: State, batches: Iterator[Batch]
 ) -> tuple[int, int]:
     """One pass: moves the centers batch by batch, the same on every host. Returns this host's rows and batches."""
-    rows = steps = 0
-    totals: list[tuple[float, float]] = []  # of each step, over all hosts: sum of squared distances, rows
-    for batch in job.cluster.in_step(batches, hyperparameters.feature_dim, job.stopped):
-        share = job.cluster.all_reduce(summarise(batch.features, state.centers))
+    rows = mine = steps = 0
+    device = state.device
+    recent: list[tuple[Any, float]] = []  # of each step, over all hosts: sum of squared distances, rows
+    all_ = np.zeros(2)
+    for batch in device.ahead(job.cluster.in_step(batches, hyperparameters.feature_dim, job.stopped)):
+        add = Centers(device.xp, state.centers).summarise if device.gpus else partial(summarise, centers=state.centers)
+        share, n = _of_all_hosts(job, device, add(batch.features), len(batch))
         sums, counts, squared = share[:-1, :-1], share[:-1, -1], share[-1, -1]
-        n = counts.sum()
         half_life = hyperparameters.half_life_time_size
         state.add(sums, counts, 0.5 ** (n / half_life) if half_life else 1.0)
-        rows += len(batch)
-        steps += len(batch) > 0
-        totals.append((squared, n))
-        if len(totals) % REPORT_EVERY == 0:
-            recent, all_ = (np.sum(part, axis=0) for part in (totals[-REPORT_EVERY:], totals))
-            log.info(
-                "Iter %d: Short term msd %f. Long term msd %f", len(totals), recent[0] / recent[1], all_[0] / all_[1]
-            )
-    return rows, steps
+        rows, mine, steps = rows + len(batch), mine + (len(batch) > 0), steps + 1
+        recent.append((squared, n))
+        if len(recent) == REPORT_EVERY:
+            of_these = _added(device, recent)
+            all_ += of_these
+            recent.clear()
+            short, long = of_these[0] / of_these[1], all_[0] / all_[1]
+            log.info("Iter %d: Short term msd %f. Long term msd %f", steps, short, long)
+    if recent:
+        _added(device, recent)
+    return rows, mine
+
+
+def _of_all_hosts(job: Job, device: Device, share: Any, rows: int) -> tuple[Any, float]:
+    """The sum of the hosts' shares, and of their rows. One host knows these, and need not wait for a GPU to count."""
+    if job.cluster.size == 1:
+        return share, float(rows)
+    total = job.cluster.all_reduce(device.get(share))
+    return device.put(total), float(total[:-1, -1].sum())
+
+
+def _added(device: Device, steps: list[tuple[Any, float]]) -> NDArray[np.float64]:
+    """The squared distances and the rows of some steps, (2,). Raises UserError where a GPU met values too large."""
+    squared = device.get(device.xp.stack([squared for squared, _ in steps]))
+    if not np.isfinite(squared).all():
+        raise UserError(TOO_LARGE)
+    return np.array([squared.sum(), sum(rows for _, rows in steps)])
 
 
 def summarise(X: Dense | sparse.csr_array, centers: Dense) -> NDArray[np.float64]:
@@ -197,8 +238,13 @@ def evaluate(
     """msd and ssd, if asked for: mean and sum of the squared distances of the rows to their nearest centers."""
     n, ssd = 0, 0.0
     for batch in batches:
-        labels = nearest(batch.features, model.centers)
-        ssd += float(distances(batch.features, model.centers, labels).sum())
+        if model.device.gpus and not batch.is_sparse:
+            squared = model.device.get(model.on_device.nearest(model.device.put(batch.features))[1])
+            if not np.isfinite(squared).all():
+                raise UserError(TOO_LARGE)
+        else:
+            squared = distances(batch.features, model.centers, nearest(batch.features, model.centers))
+        ssd += float(squared.sum())
         n += len(batch)
     n_all, ssd_all = job.cluster.all_reduce(np.array([n, ssd], np.float64)).tolist()
     values = {"msd": ssd_all / max(n_all, 1), "ssd": ssd_all}

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from algorithms.device import CPU, Device
 from algorithms.errors import UserError
 from algorithms.kmeans.nearest import TOO_LARGE, Nearest, nearest_with_distances
+from algorithms.kmeans.on_device import Centers
 from formats import Batch, Columns, FormatError, ndarray
 from formats._finite import first_not_finite
 from formats.batch import Dense
@@ -19,9 +21,10 @@ FILE = "model_algo-1"
 
 @dataclass(frozen=True)
 class KMeansModel:
-    """centers: (k, d) float32."""
+    """centers: (k, d) float32, on the host wherever the model was trained; device: where dense rows are compared."""
 
     centers: Dense
+    device: Device = CPU
 
     @property
     def width(self) -> int:
@@ -32,12 +35,21 @@ class KMeansModel:
     def _nearest(self) -> Nearest:
         return Nearest(self.centers)
 
+    @cached_property
+    def on_device(self) -> Centers:
+        """The centers, in the device's memory."""
+        return Centers(self.device.xp, self.device.put(self.centers))
+
     def predict(self, batch: Batch) -> Columns:
         """The index of the nearest center and the Euclidean distance to it, both float32 as in the guide.
 
         Raises UserError for rows so far away that float32 cannot say how far.
         """
-        labels, squared = nearest_with_distances(batch.features, self.centers, self._nearest)
+        if self.device.gpus and not batch.is_sparse:
+            found = self.on_device.nearest(self.device.put(batch.features))
+            labels, squared = map(self.device.get, found)
+        else:
+            labels, squared = nearest_with_distances(batch.features, self.centers, self._nearest)
         with np.errstate(over="ignore"):
             distance = np.sqrt(squared).astype(np.float32)
         if first_not_finite(distance.view(np.uint32)) >= 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -23,14 +25,16 @@ class Nearest:
     and c' = c - m that is, but for what does not depend on c, ||c'||^2 + 2 m.c' - 2 x.c': the numbers that cancel in
     float32 are then as large as the spread of the centers times the offset of the data, not as the offset squared.
     Dense data that lie farther from 0 than FAR spreads are shifted by m as well, at the cost of a pass over them.
+
+    xp: the module of the arrays. On a GPU all data are shifted: to ask how far they lie would be to wait for it.
     """
 
-    def __init__(self, C: Dense) -> None:
+    def __init__(self, C: Dense, xp: Any = np) -> None:
         self._shift = C.mean(axis=0, dtype=np.float64).astype(np.float32)
         m = self._shift.astype(np.float64)  # rounded as X is shifted
         centered = C - m
         squares = (centered**2).sum(axis=1)
-        self._far = bool(m @ m > FAR**2 * squares.mean())
+        self._far = xp is not np or bool(m @ m > FAR**2 * squares.mean())
         with np.errstate(over="ignore"):  # what overflows is found in the costs
             self._weights = (-2 * centered.T).astype(np.float32)
             self._offset = (squares + 2 * centered @ m).astype(np.float32)
@@ -38,17 +42,22 @@ class Nearest:
 
     def __call__(self, X: Dense | sparse.csr_array) -> NDArray[np.intp]:
         """Index of the center nearest to each row of X (n, d), the first of equals; shape (n,). Raises UserError."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self._far and isinstance(X, np.ndarray):
-                cost = (X - self._shift) @ self._weights
-                cost += self._offset_if_shifted
-            else:
-                cost = X @ self._weights
-                cost += self._offset
+        cost = self.costs(X)
         if first_not_finite(cost.reshape(-1).view(np.uint32)) >= 0:
             raise UserError(TOO_LARGE)
         labels: NDArray[np.intp] = cost.argmin(axis=1)
         return labels
+
+    def costs(self, X: Dense | sparse.csr_array) -> Dense:
+        """The squared distances of all pairs, (n, k), less what is the same for all centers."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._far and not sparse.issparse(X):
+                cost: Dense = (X - self._shift) @ self._weights
+                cost += self._offset_if_shifted
+            else:
+                cost = X @ self._weights
+                cost += self._offset
+        return cost
 
 
 def nearest_with_distances(

@@ -5,10 +5,13 @@ fewer dimensions if asked to, and builds an index of it with faiss, the library 
 (Douze et al., "The Faiss library", 2024). Guide: "K-Nearest Neighbors".
 """
 
+from dataclasses import replace
+
 from algorithms.algorithm import CSV, RECORDIO, Algorithm, ChannelSpec, Metric
 from algorithms.knn.fit import evaluate, fit
 from algorithms.knn.hyperparameters import KNNHyperparameters
 from algorithms.knn.model import KNNModel, VerboseKNNModel
+from algorithms.knn.on_device import placed
 
 algorithm = Algorithm(
     name="knn",
@@ -23,4 +26,6 @@ algorithm = Algorithm(
     content_types=(RECORDIO, CSV),
     verbose=VerboseKNNModel,
     self_test=KNNModel.self_test,
+    devices=("cpu", "gpu"),
+    on_device=lambda model, device: replace(model, search=placed(model.search, device)),
 )

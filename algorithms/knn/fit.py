@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from algorithms.device import CPU, Device
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
 from algorithms.knn.hyperparameters import CODES, KNNHyperparameters, target_sentence
 from algorithms.knn.index import build
 from algorithms.knn.model import KNNModel, prepared
+from algorithms.knn.on_device import placed
 from algorithms.knn.projection import Projection
-from algorithms.knn.sample import REMEDY, Reservoir, gathered
+from algorithms.knn.sample import REMEDY, Reservoir, gathered, require_memory
 from algorithms.knn.search import search
 from algorithms.machine import free_memory
 from algorithms.report import Counters, log
@@ -24,13 +26,16 @@ LARGEST_CLASS = 2**24  # from which float32 does not tell whole numbers apart
 WITHOUT_LABELS = "the rows have no labels; please give every row one, in CSV as its first column."
 
 
-def fit(job: Job, hyperparameters: KNNHyperparameters) -> KNNModel:
-    """Trains on the channel `train`. Raises UserError for data that cannot be read, or are too few."""
+def fit(job: Job, hyperparameters: KNNHyperparameters, device: Device = CPU) -> KNNModel:
+    """Trains on the channel `train`. Raises UserError for data that cannot be read, or are too few.
+
+    device: what the model, scored on the channel `test`, searches with
+    """
     h, cluster, report = hyperparameters, job.cluster, job.report
     log.info(
-        "Using per-worker sample size = %d (Available virtual memory = %.0f bytes, GPU free memory = 0 bytes, "
+        "Using per-worker sample size = %d (Available virtual memory = %.0f bytes, GPU free memory = %.0f bytes, "
         "number of workers = %d). If an out-of-memory error occurs, %s",
-        *(h.sample_size, free_memory(), cluster.size, REMEDY),
+        *(h.sample_size, free_memory(), device.free_memory() if device.gpus else 0, cluster.size, REMEDY),
     )
     started = time.perf_counter()
     with report.timed("update.time"):
@@ -51,7 +56,8 @@ def fit(job: Job, hyperparameters: KNNHyperparameters) -> KNNModel:
         del reservoir  # its rows would be held twice
         projection, normalize = projection_of(h, width), h.index_metric == "COSINE"
         rows = prepared(rows, None, normalize, multiple(h, rows.shape[1]))
-        index = search(build(rows, h))
+        require_memory(rows.nbytes)  # the index holds them once more
+        index = placed(search(build(rows, h)), device)
         return KNNModel(index, labels, h.k, h.predictor_type, width, projection, normalize, h.ties)
 
 

@@ -17,6 +17,7 @@ from formats.batch import Dense
 PRODUCT = 2**13
 FIRST, LATER = 256, 4096  # queries searched at once: few, to see whether it pays, then faiss's own number
 UNIT = 2.0**-24  # the relative error of an operation in float32
+MOST = 2048  # rows that faiss can select on a GPU
 Found = tuple[Dense, NDArray[np.int64]]
 
 
@@ -27,11 +28,12 @@ class FlatSearch:
     ascend: L2 squared, or inner products with their sign changed.
 
     doubts_are_cheap: to compare a query with each row takes microseconds, so few candidates beside the nearest will do
+    twin: the same index on a GPU, which then finds the candidates, or None
     """
 
-    def __init__(self, index: Any, *, doubts_are_cheap: bool = False) -> None:
+    def __init__(self, index: Any, *, doubts_are_cheap: bool = False, twin: Any = None) -> None:
         faiss.cvar.distance_compute_blas_threshold = PRODUCT  # of the process; whatever it is, answers are the same
-        self.index = index
+        self.index, self._twin = index, twin
         self.width = int(index.d)
         self._beside = 4 if doubts_are_cheap else 8
         self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
@@ -44,10 +46,19 @@ class FlatSearch:
 
         A number is -1, or a distance not finite, where float32 cannot say how far rows are.
         """
-        return self._one_by_one(Q, k) if Q.size < PRODUCT else self._by_products(Q, k)
+        pays = Q.size >= PRODUCT or (len(Q) > 0 and self._helps(self._candidates(k)))
+        return self._by_products(Q, k) if pays else self._one_by_one(Q, k)
 
-    def _found(self, Q: Dense, k: int, parameters: Any = None) -> Found:
-        distances, numbers = found(self.index, Q, k, parameters)
+    def _helps(self, candidates: int) -> bool:
+        """Whether a GPU finds so many."""
+        return self._twin is not None and candidates <= MOST
+
+    def _candidates(self, k: int) -> int:
+        """How many rows are looked at to be sure of the k nearest."""
+        return min(k + self._beside + k // 12, int(self.index.ntotal))
+
+    def _found(self, Q: Dense, k: int, parameters: Any = None, index: Any = None) -> Found:
+        distances, numbers = found(self.index if index is None else index, Q, k, parameters)
         return _negated(distances) if self._inner else distances, numbers
 
     def _paired(self, Q: Dense, numbers: NDArray[np.int64]) -> Dense:
@@ -106,8 +117,8 @@ class FlatSearch:
         A row that is longer than |q| and the greatest of the k distances together is farther away than that.
         """
         m, d = self.index.ntotal, self.width
-        candidates = min(k + self._beside + k // 12, m)
-        nearly, numbers = self._found(Q, candidates)
+        candidates = self._candidates(k)
+        nearly, numbers = self._found(Q, candidates, index=self._twin if self._helps(candidates) else None)
         distances = self._paired(Q, numbers)
         put_in_order(distances, numbers)
         distances, numbers = _first(k, distances, numbers)

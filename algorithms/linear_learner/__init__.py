@@ -49,4 +49,5 @@ algorithm = Algorithm(
         for name, pattern in names.items()
     ),
     content_types=(RECORDIO, CSV),
+    devices=("cpu", "gpu"),
 )

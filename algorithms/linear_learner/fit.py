@@ -6,10 +6,13 @@ import json
 import time
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
+from algorithms.device import CPU, Device, dense_only
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
 from algorithms.linear_learner.class_weights import class_weights, number_of_classes, rows_of_classes
@@ -34,10 +37,10 @@ SCORES_AT_ONCE = 2**22
 BLOCK = 2**21  # numbers of the mini-batches that the reader hands over together: 8 MiB
 
 
-def fit(job: Job, hyperparameters: LinearLearnerHyperparameters) -> LinearModel:
+def fit(job: Job, hyperparameters: LinearLearnerHyperparameters, device: Device = CPU) -> LinearModel:
     """Trains on `train`, and chooses on `validation` if it is there. Raises UserError for data that cannot be used."""
     _require_channel(job, hyperparameters)
-    training = Training(job, hyperparameters)
+    training = Training(job, hyperparameters, device)
     for epoch in range(hyperparameters.epochs):
         with job.report.timed("update.time"):
             losses = training.epoch(epoch)
@@ -71,8 +74,8 @@ def _require_channel(job: Job, h: LinearLearnerHyperparameters) -> None:
 class Training:
     """A job between its epochs. Hosts hold the same models; each of them reads its own rows."""
 
-    def __init__(self, job: Job, h: LinearLearnerHyperparameters) -> None:
-        self.job, self.h = job, h
+    def __init__(self, job: Job, h: LinearLearnerHyperparameters, device: Device = CPU) -> None:
+        self.job, self.h, self._device = job, h, device
         self.started = time.perf_counter()
         self.records = 0
         self.early_stopping = EarlyStopping(h.early_stopping_patience, h.early_stopping_tolerance)
@@ -97,21 +100,22 @@ class Training:
         """One pass over the channel `train`. Returns the mean loss of each model while it learned, (m,)."""
         job, size = self.job, self.h.mini_batch_size
         rows = block_rows(size, self._width, BLOCK)
-        total, n, mine, blocks = np.zeros(len(self._chosen)), 0.0, 0, 0
+        n, mine, blocks = 0.0, 0, 0
+        total: Any = 0.0
         with share(job.channels["train"], job.cluster, rows, self._width, self._check) as source:
             if self._groups is None:
                 with job.report.timed("initialize.time"):
                     source = self._initialise(source)
             assert self._groups is not None  # noqa: S101 - made from the first rows
             assert self._width is not None  # noqa: S101 - of these rows
-            for block in job.cluster.in_step(source, self._width, job.stopped):
-                if number == 0:
-                    self._seen += rows_of_classes([block], len(self._seen))
+            in_step = job.cluster.in_step(source, self._width, job.stopped)
+            for block in self._device.ahead(self._counted(in_step) if number == 0 else in_step):
                 losses, count = self._groups.learn(job.cluster, block, size, steps(job.cluster, block, size))
-                total += losses
+                total = total + losses  # on a GPU an array of its own, which nobody waits for
                 n += count
                 mine += len(block)
                 blocks += -(-len(block) // size)
+        total = self._device.get(total) if n else np.zeros(len(self._chosen))
         self.records += mine
         job.report.metrics(self._counters.epoch(mine, blocks), Meta="training_data_iter", epoch=number)
         if n == 0 and self.stopped and number > 0:
@@ -153,14 +157,19 @@ class Training:
                 *(constant.sum(), len(constant), found.rows, names + (", ..." if constant.sum() > SHOWN else "")),
             )
         loss = self._raw_loss.scaled(scaler.label_scale)
-        # several hosts wait for each other in every step, and of sparse rows SciPy keeps the interpreter's lock
-        threads = (
-            cpu_count()
-            if job.cluster.size == 1 and not is_sparse and h.predictor_type != "multiclass_classifier"
-            else 1
-        )
-        self._groups = Groups(h, self._chosen, loss, scaler, constant, weights, self._random, threads)
+        # Several hosts wait for each other in every step, of sparse rows SciPy keeps the interpreter's lock, and the
+        # thread that reads fills a CPU of its own.
+        self._device = dense_only(self._device, Batch(sparse.csr_array((0, self._width))) if is_sparse else None)
+        alone = job.cluster.size == 1 and not is_sparse and not self._device.gpus
+        threads = max(1, cpu_count() - 1) if alone and h.predictor_type != "multiclass_classifier" else 1
+        self._groups = Groups(h, self._chosen, loss, scaler, constant, weights, self._random, threads, self._device)
         return chain(head, source)  # kept, not read again: a FIFO has no rewind
+
+    def _counted(self, blocks: Iterator[Batch]) -> Iterator[Batch]:
+        """The blocks, their rows of each class counted."""
+        for block in blocks:
+            self._seen += rows_of_classes([block], len(self._seen))
+            yield block
 
     def _weigh(self, some: list[Batch]) -> NDArray[np.float32] | None:
         """The weights of classes, (classes, m or 1); those that all models share are in the objective, too."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.cluster import Cluster
+from algorithms.device import CPU, Device
 from algorithms.linear_learner.grid import Setting
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.loss import Loss
+from algorithms.linear_learner.on_device import DeviceTrainer
 from algorithms.linear_learner.scaler import Scaler
 from algorithms.linear_learner.trainer import Trainer
 from formats import Batch
@@ -36,6 +39,7 @@ class Groups:
         class_weights: NDArray[np.float32] | None,
         random: np.random.Generator,
         threads: int,
+        device: Device = CPU,
     ) -> None:
         self.scaler, self.models = scaler, len(chosen)
         self.outputs = h.num_classes if h.predictor_type == "multiclass_classifier" else 1
@@ -50,7 +54,8 @@ class Groups:
             columns = slice(models.start * self.outputs, models.stop * self.outputs)
             of_classes = None if class_weights is None else np.ascontiguousarray(class_weights[:, models])
             own = np.ascontiguousarray(weights[:, columns])
-            self._trainers.append(Trainer(h, chosen[models], loss, scaler, of_classes, own))
+            make = partial(DeviceTrainer, device) if device.gpus else Trainer
+            self._trainers.append(make(h, chosen[models], loss, scaler, of_classes, own))
             self._columns.append(columns)
         self._pool = ThreadPoolExecutor(len(self._trainers), "learn")
 
@@ -77,7 +82,8 @@ class Groups:
     def restore(self, weights: Dense, bias: Dense) -> None:
         """Takes back what `mean_weights` and `mean_bias` were at an earlier time."""
         for trainer, columns in zip(self._trainers, self._columns, strict=True):
-            trainer.mean_weights[:], trainer.mean_bias[:] = weights[:, columns], bias[:, columns]
+            trainer.mean_weights = weights[:, columns].copy()
+            trainer.mean_bias = bias[:, columns].copy()
 
     def learn(self, cluster: Cluster, block: Batch, rows: int, steps: int) -> tuple[NDArray[np.float64], float]:
         """Learns from mini-batches of `rows` in so many steps. Returns the sums of the losses (m,), and the rows."""

@@ -5,6 +5,8 @@ matrix which takes memory in proportion to the number of features (Tropp, Yurtse
 Approximation of a Positive-Semidefinite Matrix from Streaming Data", NeurIPS 2017). Guide: "How PCA Works".
 """
 
+from dataclasses import replace
+
 from algorithms.algorithm import Algorithm, ChannelSpec, Metric
 from algorithms.pca.fit import evaluate, fit
 from algorithms.pca.hyperparameters import PCAHyperparameters
@@ -18,6 +20,8 @@ algorithm = Algorithm(
     fit=fit,
     load=PCAModel.load,
     evaluate=evaluate,
+    devices=("cpu", "gpu"),
+    on_device=lambda model, device: replace(model, device=device),
     channels=(ChannelSpec("train", required=True), ChannelSpec("test")),
     metrics=(
         Metric("test", "reconstruction_error", "minimize"),

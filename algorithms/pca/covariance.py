@@ -15,6 +15,7 @@ from scipy import sparse
 from scipy.linalg.blas import dsyr, dsyrk
 
 from algorithms.cluster import Cluster
+from algorithms.device import CPU, Device
 from algorithms.pca.decompose import Components, about_zero, leading
 from formats.batch import Dense
 
@@ -29,19 +30,27 @@ class Covariance:
 
     count: rows; sums: (d,) float64, of x - c; products: (d, d) float64, of (x - c)'(x - c), its lower triangle valid
     centred: whether the mean is taken out in the end
+    device: where the rows are that are added, and the sums until they are merged
     """
 
-    def __init__(self, shift: NDArray[np.float64], *, centred: bool) -> None:
-        d = len(shift)
-        self.shift, self.centred = shift, centred
+    def __init__(self, shift: NDArray[np.float64], *, centred: bool, device: Device = CPU) -> None:
+        d, xp = len(shift), device.xp
+        self.shift, self.centred, self.device = shift, centred, device
         self.count = 0
-        self.sums, self.products = np.zeros(d), np.zeros((d, d))
-        self._buffer = np.empty((ROWS, d))
+        self.sums: NDArray[np.float64] = xp.zeros(d)
+        self.products: NDArray[np.float64] = xp.zeros((d, d))
+        self._origin = device.put(shift)
+        self._buffer = np.empty((0 if device.gpus else ROWS, d))
 
     def add(self, X: Dense | sparse.csr_array) -> None:
         """Adds rows (n, d). Sparse ones are multiplied as such, where it is faster."""
         n, d = X.shape
         self.count += n
+        if self.device.gpus:
+            Z = X - self._origin
+            self.sums += Z.sum(axis=0)
+            self.products += Z.T @ Z
+            return
         if not isinstance(X, np.ndarray):
             work = ((np.diff(X.indptr) + np.count_nonzero(self.shift)).astype(np.float64) ** 2).cumsum()
             if n and work[-1] * SPARSE_COST < n * d * d:
@@ -67,8 +76,8 @@ class Covariance:
     def merge(self, cluster: Cluster) -> None:
         """Adds what the other hosts have seen; all of them end with the same sums."""
         self.count = cluster.total(self.count)
-        self.sums = cluster.all_reduce(self.sums)
-        self.products = cluster.all_reduce(self.products)
+        self.sums = cluster.all_reduce(self.device.get(self.sums))
+        self.products = cluster.all_reduce(self.device.get(self.products))
 
     def mean(self) -> NDArray[np.float64]:
         """Of the rows, (d,)."""
@@ -82,7 +91,9 @@ class Covariance:
         constant = scatter.diagonal() <= NOISE * before
         scatter[constant] = 0
         scatter[:, constant] = 0
-        return leading(scatter, k) if self.centred else about_zero(scatter, self.mean(), self.count, k)
+        if self.centred:
+            return leading(scatter, k, self.device)
+        return about_zero(scatter, self.mean(), self.count, k, self.device)
 
 
 def shifted(X: sparse.csr_array, shift: NDArray[np.float64]) -> sparse.csr_array:

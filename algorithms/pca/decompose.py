@@ -10,6 +10,7 @@ from scipy import linalg
 from scipy.linalg import lapack
 from scipy.linalg.blas import dsyr
 
+from algorithms.device import CPU, Device
 from formats.batch import Dense
 
 Matrix = NDArray[np.float64]
@@ -33,15 +34,20 @@ class Components:
     total: float
 
 
-def leading(C: Matrix, k: int) -> Components:
+def leading(C: Matrix, k: int, device: Device = CPU) -> Components:
     """The k leading components of a positive semidefinite C (d, d), of which the upper triangle is read.
 
-    LAPACK's tridiagonal solver errs by EPSILON times the greatest eigenvalue. That is more than there is in the last
-    components of columns of very different scales, although the matrix has these digits: they are found by `graded`.
+    LAPACK's tridiagonal solver, and a GPU's, errs by EPSILON times the greatest eigenvalue. That is more than there is
+    in the last components of columns of very different scales, although the matrix has these digits: they are found by
+    `graded`.
     """
     d, variances = len(C), C.diagonal()
     total = float(variances.sum())
-    values, vectors = linalg.eigh(C, lower=False, subset_by_index=(d - k, d - 1), driver="evr", check_finite=False)
+    if device.gpus:
+        all_values, all_vectors = device.xp.linalg.eigh(device.put(C), UPLO="U")
+        values, vectors = device.get(all_values[-k:]), device.get(all_vectors[:, -k:])
+    else:
+        values, vectors = linalg.eigh(C, lower=False, subset_by_index=(d - k, d - 1), driver="evr", check_finite=False)
     lowest = variances.min(where=variances > 0, initial=np.inf)
     if values[0] < SMALL * values[-1] and variances.max() > UNEQUAL * lowest:
         values, vectors = graded(C, k)
@@ -83,7 +89,7 @@ def factor(C: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
     return W, varying
 
 
-def about_zero(C: Matrix, mean: NDArray[np.float64], n: int, k: int) -> Components:
+def about_zero(C: Matrix, mean: NDArray[np.float64], n: int, k: int, device: Device = CPU) -> Components:
     """The k leading components of C + n mean' mean, of n rows about 0. C is used up.
 
     A mean that is far greater than the rows differ leaves none of their digits in that sum: the singular values of the
@@ -94,7 +100,7 @@ def about_zero(C: Matrix, mean: NDArray[np.float64], n: int, k: int) -> Componen
     sides[varying, :-1], sides[:, -1] = W, np.sqrt(n) * mean
     total = float(C.diagonal().sum()) + n * float(mean @ mean)
     dsyr(n, mean, a=C, overwrite_a=1)
-    found = leading(C, k)
+    found = leading(C, k, device)
     if found.values[0] < SMALL * found.values[-1]:
         vectors, roots, _ = linalg.svd(sides, full_matrices=False, overwrite_a=True, check_finite=False)
         found = Components(*padded(roots[:k][::-1] ** 2, vectors[:, :k][:, ::-1], k), total)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.cluster import Cluster
+from algorithms.device import CPU, Device, dense_only, roomy
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
 from algorithms.machine import free_memory
@@ -25,7 +26,7 @@ FEW = 64  # features: their covariance matrix is small, and random signs of so f
 SCORED_ROWS = 512
 
 
-def fit(job: Job, hyperparameters: PCAHyperparameters) -> PCAModel:
+def fit(job: Job, hyperparameters: PCAHyperparameters, device: Device = CPU) -> PCAModel:
     """Trains on the channel `train`. Raises UserError for data that cannot be read, or fewer rows than components."""
     train, report, d = job.channels["train"], job.report, hyperparameters.feature_dim
     counters, started, rows, steps = Counters(), time.perf_counter(), 0, 0
@@ -33,11 +34,11 @@ def fit(job: Job, hyperparameters: PCAHyperparameters) -> PCAModel:
     with train.epoch(block_rows(d), Expected(d, label_columns=None)) as batches:
         with report.timed("initialize.time"):
             first = next(batches, None)
-            summary = summary_near(job.cluster, first, hyperparameters)
+            summary = summary_near(job.cluster, first, hyperparameters, device)
         read = batches if first is None else chain([first], batches)
         with report.timed("update.time"):
             # in step, so that a host with little data is not taken for a lost one while the others go on
-            for batch in job.cluster.in_step(read, d, job.stopped):
+            for batch in summary.device.ahead(job.cluster.in_step(read, d, job.stopped)):
                 summary.add(batch.features)
                 rows += len(batch)
                 steps += len(batch) > 0
@@ -57,7 +58,9 @@ def block_rows(d: int) -> int:
     return max(256, min(4096, 2**22 // d))
 
 
-def summary_near(cluster: Cluster, first: Batch | None, hyperparameters: PCAHyperparameters) -> Covariance | Sketch:
+def summary_near(
+    cluster: Cluster, first: Batch | None, hyperparameters: PCAHyperparameters, device: Device = CPU
+) -> Covariance | Sketch:
     """An empty summary, of rows relative to the mean of the hosts' first ones.
 
     Features that sparse rows mostly lack are summed up as they are, relative to 0: a mean would fill them.
@@ -77,13 +80,14 @@ def summary_near(cluster: Cluster, first: Batch | None, hyperparameters: PCAHype
     size = h.num_components + extra
     # a sketch half as wide as the whole matrix takes as much time and memory
     if h.algorithm_mode == "randomized" and d > FEW and 2 * size < d:
-        require_memory(
-            6 * 8 * d * size, f"the sketch of {d} features by {size}", "num_components or extra_components lower"
-        )
-        return Sketch(shift, size, h.seed, centred=h.subtract_mean)
-    remedy = "algorithm_mode to randomized, with few components"
-    require_memory(4 * 8 * d**2, f"the covariance matrix of {d} features", remedy)
-    return Covariance(shift, centred=h.subtract_mean)
+        what, needed = f"the sketch of {d} features by {size}", 6 * 8 * d * size
+        require_memory(needed, what, "num_components or extra_components lower")
+        device = roomy(dense_only(device, first), needed, what)
+        return Sketch(shift, size, h.seed, centred=h.subtract_mean, device=device)
+    what, needed = f"the covariance matrix of {d} features", 4 * 8 * d**2
+    require_memory(needed, what, "algorithm_mode to randomized, with few components")
+    device = roomy(dense_only(device, first), 2 * needed, what)  # with what the eigenvectors of all of it take
+    return Covariance(shift, centred=h.subtract_mean, device=device)
 
 
 def require_memory(needed: int, what: str, remedy: str) -> None:
@@ -119,6 +123,7 @@ def model_of(summary: Covariance | Sketch, k: int) -> PCAModel:
             mean.astype(np.float32)[None],
             oriented(np.ascontiguousarray(components.vectors, np.float32)),
             np.sqrt(components.values).astype(np.float32),
+            summary.device,
         )
     if not (np.isfinite(model.mean).all() and np.isfinite(model.s).all()):
         raise UserError(TOO_LARGE)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from algorithms.device import CPU, Device
 from algorithms.errors import UserError
 from formats import Batch, Columns, FormatError, ndarray
 from formats._finite import first_not_finite
@@ -25,11 +27,13 @@ class PCAModel:
     mean: (1, d) float32, zeros if it was not to be subtracted
     v:    (d, n) float32, orthonormal columns, the components
     s:    (n,) float32, the singular values of the training rows less the mean (not divided by their number)
+    device: where dense rows are projected; the arrays above are on the host wherever the model was trained
     """
 
     mean: Dense
     v: Dense
     s: Dense
+    device: Device = CPU
 
     @property
     def width(self) -> int:
@@ -46,11 +50,22 @@ class PCAModel:
         mean, v = self.mean.astype(np.float64), self.v.astype(np.float64)
         return mean, v, mean @ v
 
+    @cached_property
+    def _on_device(self) -> tuple[Any, Any]:
+        """Mean and components, in float64, in the device's memory."""
+        mean, v, _ = self._exact
+        return self.device.put(mean), self.device.put(v)
+
     def predict(self, batch: Batch) -> Columns:
         """`projection` (n_rows, n) float32: (x - mean) v. Raises UserError where float32 cannot hold it."""
         X, (mean, v, of_mean) = batch.features, self._exact
-        # of sparse rows the mean is taken afterwards, as it would fill them
-        exact = (X - mean) @ v if isinstance(X, np.ndarray) else X.astype(np.float64) @ v - of_mean
+        if not isinstance(X, np.ndarray):
+            exact = X.astype(np.float64) @ v - of_mean  # the mean is taken afterwards, as it would fill the rows
+        elif self.device.gpus:
+            mean, v = self._on_device
+            exact = self.device.get((self.device.put(X) - mean) @ v)
+        else:
+            exact = (X - mean) @ v
         with np.errstate(over="ignore"):
             projection = exact.astype(np.float32)
         if first_not_finite(projection.reshape(-1).view(np.uint32)) >= 0:

@@ -12,6 +12,7 @@ from scipy import linalg, sparse
 from scipy.linalg.blas import ddot, dgemm
 
 from algorithms.cluster import Cluster
+from algorithms.device import CPU, Device
 from algorithms.pca.covariance import ROWS, centred, shifted
 from algorithms.pca.decompose import EPSILON, Components, padded
 from formats.batch import Dense
@@ -25,19 +26,31 @@ class Sketch:
     count: rows; sums: (d,) float64, of x - c; sketch: (d, l) float64, Y = sum of (x - c)'((x - c) Omega);
     squares: of all x - c
     centred: whether the mean is taken out in the end
+    device: where the rows are that are added, and the sums until they are merged
     """
 
-    def __init__(self, shift: NDArray[np.float64], size: int, seed: int, *, centred: bool) -> None:
-        d = len(shift)
-        self.shift, self.centred = shift, centred
+    def __init__(
+        self, shift: NDArray[np.float64], size: int, seed: int, *, centred: bool, device: Device = CPU
+    ) -> None:
+        d, xp = len(shift), device.xp
+        self.shift, self.centred, self.device = shift, centred, device
         self.count, self.squares = 0, 0.0
-        self.sums, self.sketch = np.zeros(d), np.zeros((d, size))
+        self.sums: NDArray[np.float64] = xp.zeros(d)
+        self.sketch: NDArray[np.float64] = xp.zeros((d, size))
         self._signs = random_signs(d, size, seed)
-        self._buffer = np.empty((max(64, min(ROWS, VALUES // d)), d))
+        self._origin = device.put(shift)
+        self._omega = device.put(self._signs.astype(np.float64)) if device.gpus else None
+        self._buffer = np.empty((0 if device.gpus else max(64, min(ROWS, VALUES // d)), d))
 
     def add(self, X: Dense | sparse.csr_array) -> None:
         """Adds rows (n, d). Of sparse ones only the columns that occur are touched, unless most would be."""
         self.count += X.shape[0]
+        if self.device.gpus:
+            Z = X - self._origin
+            self.sums += Z.sum(axis=0)
+            self.squares += (Z * Z).sum()
+            self.sketch += Z.T @ (Z @ self._omega)
+            return
         if not isinstance(X, np.ndarray) and 2 * np.count_nonzero(self.shift) < X.shape[1]:
             self._add_sparse(shifted(X, self.shift))
             return
@@ -61,9 +74,9 @@ class Sketch:
     def merge(self, cluster: Cluster) -> None:
         """Adds what the other hosts have seen; all of them end with the same sums."""
         self.count = cluster.total(self.count)
-        self.squares = float(cluster.all_reduce(np.array([self.squares]))[0])
-        self.sums = cluster.all_reduce(self.sums)
-        self.sketch = cluster.all_reduce(self.sketch)
+        self.squares = float(cluster.all_reduce(np.array([float(self.squares)]))[0])
+        self.sums = cluster.all_reduce(self.device.get(self.sums))
+        self.sketch = cluster.all_reduce(self.device.get(self.sketch))
 
     def mean(self) -> NDArray[np.float64]:
         """Of the rows, (d,)."""
