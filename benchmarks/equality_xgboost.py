@@ -34,6 +34,8 @@ from exchange import ANSWERS, csv, libsvm, numbers, requests, stored
 from job_folder import JobFolder
 from sklearn import datasets
 
+from algorithms.xgboost.older_releases import portable
+
 ROUNDS = 50
 ASKED = 5000
 AT_ONCE = 500  # rows of a request
@@ -199,7 +201,8 @@ def compare(subject: Subject, folder: Path) -> None:
 
 def trees(model: Path | xgboost.Booster) -> bytes:
     """The model's bytes without what training from LibSVM adds, the number of the first feature."""
-    booster = xgboost.Booster(model_file=bytearray(model.read_bytes())) if isinstance(model, Path) else model
+    content = model.read_bytes() if isinstance(model, Path) else portable(bytes(model.save_raw("ubj")))
+    booster = xgboost.Booster(model_file=bytearray(content))
     booster.set_attr(first_index=None)
     return bytes(booster.save_raw("ubj"))
 

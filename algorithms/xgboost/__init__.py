@@ -26,6 +26,7 @@ algorithm = Algorithm(
     dimension="XGBoost",
     hyperparameters=XGBoostHyperparameters,
     fit=fit,
+    devices=("cpu", "gpu"),
     load=XGBoostModel.load,
     channels=(ChannelSpec("train", required=True), ChannelSpec("validation")),
     metrics=METRICS,

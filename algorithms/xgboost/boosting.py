@@ -95,7 +95,9 @@ class Boosting:
             raise NothingLearned
         if stopping is not None and stopping.best_round is not None and stopping.best_round + 1 < finished:
             self.values = stopping.values or self.values
-            return stopping.cut(booster)
+            booster = stopping.cut(booster)
+        if "device" in self._parameters:
+            booster.set_param({"device": "cpu"})  # where models answer
         return booster
 
     def _update(self, booster: xgboost.Booster, train: Any, number: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import xgboost
 
 from algorithms.algorithm import LIBSVM
+from algorithms.device import CPU, Device
 from algorithms.errors import UserError
 from algorithms.job import Job
 from algorithms.machine import free_memory
@@ -24,13 +25,14 @@ from algorithms.xgboost.hyperparameters import XGBoostHyperparameters
 from algorithms.xgboost.labels import label_rules
 from algorithms.xgboost.matrices import IN_MEMORY, may_be_filed
 from algorithms.xgboost.model import XGBoostModel, first_line
+from algorithms.xgboost.on_device import place
 from algorithms.xgboost.parameters import library_parameters, split_metrics
 from formats import Expected
 
 CHANNELS = ("train", "validation")
 
 
-def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
+def fit(job: Job, hyperparameters: XGBoostHyperparameters, device: Device = CPU) -> XGBoostModel:
     """Trains on the channel `train`, watched on `validation`. Raises UserError for data that cannot be learned from."""
     parameters, notes = library_parameters(hyperparameters)
     for note in notes:
@@ -48,6 +50,9 @@ def fit(job: Job, hyperparameters: XGBoostHyperparameters) -> XGBoostModel:
         if hyperparameters.objective.startswith("rank:") and not job.cluster.total(tables[0].grouped):
             log.warning("No row has a qid: all rows of a host are taken for the answers to one query.")
         check_width(hyperparameters, layout.width)
+        filed = any(rows.filed for rows in tables)
+        if note := place(hyperparameters, parameters, device, job.cluster, filed=filed):
+            log.info(note)
         with _heard():
             if hyperparameters.kfold:
                 boosters = cross_validate(job, hyperparameters, parameters, tables, layout)

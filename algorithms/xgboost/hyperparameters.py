@@ -277,7 +277,7 @@ class XGBoostHyperparameters(Hyperparameters):
     )
     deterministic_histogram: Flag | None = hyperparameter(None, description="Accepted; histograms are deterministic.")
     prob_buffer_row: float | None = hyperparameter(None, gt=0, description="Accepted; nothing is buffered.")
-    use_dask_gpu_training: Flag | None = hyperparameter(None, description="Accepted; training is on the CPU.")
+    use_dask_gpu_training: Flag | None = hyperparameter(None, description="Accepted; the container chooses the device.")
     save_model_on_termination: Flag | None = hyperparameter(
         None, description="Accepted; a job that is stopped always saves its model."
     )

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from algorithms.errors import UserError
 from algorithms.xgboost import binary, pickled, structure, ubjson, upgrade
+from algorithms.xgboost.older_releases import portable
 from formats import Batch, Columns, FormatError
 from formats._finite import first_not_finite
 from formats.batch import Dense
@@ -106,7 +107,7 @@ class XGBoostModel:
         """Writes `xgboost-model` in UBJSON; several boosters as `xgboost-model-0`, `xgboost-model-1`, ..."""
         for i, booster in enumerate(self.boosters):
             name = FILE if len(self.boosters) == 1 else f"{FILE}-{i}"
-            (directory / name).write_bytes(booster.save_raw("ubj"))
+            (directory / name).write_bytes(portable(bytes(booster.save_raw("ubj"))))
 
     @classmethod
     def load(cls, directory: Path) -> XGBoostModel:

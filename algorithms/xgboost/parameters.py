@@ -40,7 +40,7 @@ GONE = {  # name -> what became of it
     "predictor": "the library has one predictor",
     "deterministic_histogram": "histograms are deterministic",
     "prob_buffer_row": "nothing is buffered",
-    "use_dask_gpu_training": "this container trains on CPU",
+    "use_dask_gpu_training": "the container chooses the device",
     "save_model_on_termination": "a job that is stopped always saves its model",
 }
 
@@ -146,11 +146,11 @@ def _trees(h: XGBoostHyperparameters, parameters: dict[str, Any]) -> list[str]:
     if h.booster == "gblinear":
         if h.updater == ["gpu_coord_descent"]:
             parameters["updater"] = ["coord_descent"]
-            lines.append("updater 'gpu_coord_descent' is 'coord_descent' here: this container trains on CPU")
+            lines.append("updater 'gpu_coord_descent' is called 'coord_descent' now")
     else:
         if h.tree_method == "gpu_hist":
             parameters["tree_method"] = "hist"
-            lines.append("tree_method 'gpu_hist' is 'hist' here: this container trains on CPU")
+            lines.append("tree_method 'gpu_hist' is called 'hist' now")
         if h.updater and h.process_type != "update":
             lines += _grown(h.updater, tree_method(h), parameters)
     if (eps := parameters.pop("sketch_eps", None)) is not None:

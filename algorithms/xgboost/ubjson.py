@@ -16,7 +16,8 @@ _NUMBERS = {
     ord(kind): np.dtype(f">{code}")
     for kind, code in {"i": "i1", "U": "u1", "I": "i2", "l": "i4", "L": "i8", "d": "f4", "D": "f8"}.items()
 }
-_MARKERS = {"u1": b"U", "i4": b"l", "i8": b"L", "f4": b"d"}
+_MARKERS = {dtype.str[1:]: bytes([kind]) for kind, dtype in _NUMBERS.items()}
+_INTEGERS = tuple((bytes([kind]), np.iinfo(_NUMBERS[kind])) for kind in b"iIl")  # for one number, the shortest first
 _CONSTANTS = {ord("Z"): None, ord("T"): True, ord("F"): False}
 
 
@@ -44,6 +45,9 @@ def dump(value: Any) -> bytes:
             content = value.encode()
             return b"SL" + struct.pack(">q", len(content)) + content
         case int():
+            for kind, limits in _INTEGERS:
+                if limits.min < value < limits.max:  # as the library has it, without the two
+                    return kind + value.to_bytes(limits.bits // 8, "big", signed=True)
             return b"L" + struct.pack(">q", value)
         case float():
             return b"d" + struct.pack(">f", value)

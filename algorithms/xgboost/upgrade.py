@@ -26,7 +26,7 @@ def base_score(stored: float, objective: str, version: tuple[int, int]) -> np.fl
     if not math.isfinite(score):
         raise FormatError(f"it is damaged: its base score is {stored}")
     if objective == "binary:logitraw" and (1, 0) <= version < (1, 3):
-        return _margin(score, "binary:logistic")
+        return margin(score, "binary:logistic")
     if version >= (1, 0) or objective not in (*_LOGISTIC, *_LOG):
         return score
     if objective in _LOGISTIC:
@@ -37,15 +37,17 @@ def base_score(stored: float, objective: str, version: tuple[int, int]) -> np.fl
     around = [inverse]
     for _ in range(2):
         around = [np.nextafter(around[0], np.float32(0)), *around, np.nextafter(around[-1], np.float32(np.inf))]
-    return min(around, key=lambda each: abs(_margin(each, objective) - score))
+    return min(around, key=lambda each: abs(margin(each, objective) - score))
 
 
-def _margin(score: np.float32, objective: str) -> np.float32:
-    """In float32, as the library computes it; infinite where the score is out of range."""
+def margin(score: np.float32, objective: str) -> np.float32:
+    """What the trees are added to, in float32, as the library computes it; infinite where the score is out of range."""
     if objective in _LOGISTIC:
         inside = 0 < score < 1
         return np.float32(-math.log(np.float32(1) / score - np.float32(1))) if inside else np.float32(np.inf)
-    return np.float32(math.log(score)) if score > 0 else np.float32(np.inf)
+    if objective in _LOG:
+        return np.float32(math.log(score)) if score > 0 else np.float32(np.inf)
+    return score
 
 
 def rounds(

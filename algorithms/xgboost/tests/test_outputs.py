@@ -16,6 +16,7 @@ import formats
 from algorithms.artifact import LoadedModel
 from algorithms.errors import UserError
 from algorithms.xgboost.model import XGBoostModel
+from algorithms.xgboost.older_releases import portable
 from algorithms.xgboost.outputs import adapted
 from formats import Batch, Columns
 from serving.app import create_app
@@ -228,4 +229,4 @@ def test_a_real_model_and_its_first_booster_only(tmp_path: Path) -> None:
     assert selected.width == model.width == 2
     assert {name: len(column) for name, column in selected.predict(Batch.empty(2)).items()} == dict.fromkeys(found, 0)
     selected.save(tmp_path)
-    assert (tmp_path / "xgboost-model").read_bytes() == bytes(boosters[0].save_raw())
+    assert (tmp_path / "xgboost-model").read_bytes() == portable(bytes(boosters[0].save_raw()))

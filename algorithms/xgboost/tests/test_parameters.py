@@ -182,7 +182,7 @@ def test_the_library_uses_all_that_is_left_for_a_linear_booster_that_was_meant_t
         (
             {"tree_method": "gpu_hist"},
             {"tree_method": "hist"},
-            ["tree_method 'gpu_hist' is 'hist' here: this container trains on CPU"],
+            ["tree_method 'gpu_hist' is called 'hist' now"],
         ),
         (
             {"tree_method": "approx", "sketch_eps": "0.03"},
@@ -216,7 +216,7 @@ def test_the_library_uses_all_that_is_left_for_a_linear_booster_that_was_meant_t
         (
             {"booster": "gblinear", "updater": "gpu_coord_descent"},
             {"booster": "gblinear", "updater": "coord_descent"},
-            ["updater 'gpu_coord_descent' is 'coord_descent' here: this container trains on CPU"],
+            ["updater 'gpu_coord_descent' is called 'coord_descent' now"],
         ),
         ({"dsplit": "row"}, {}, ["hyperparameter 'dsplit' has no effect any more: hosts share the rows"]),
         (
