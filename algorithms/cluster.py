@@ -6,6 +6,7 @@ One host is a cluster of one. What several hosts talk through is in ring.py.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 # difference between the hosts, not a step. A host whose process or machine ends closes its sockets and is noticed at
 # once; only a frozen host or a cut network takes this long. The hosted algorithms wait 15 minutes for host names.
 TIMEOUT = 900.0  # seconds
+MEETING = 1.0  # seconds between two meetings of hosts that need nothing of each other
 
 
 def _itself(array: NDArray[Any]) -> NDArray[Any]:
@@ -108,6 +110,27 @@ class Cluster:
             if stops or not present:
                 return
             yield Batch.empty(width) if batch is None else batch
+
+    def together(
+        self, batches: Iterable[Batch], stopped: Callable[[], bool], seconds: float = MEETING
+    ) -> Iterator[Batch]:
+        """This host's batches, for a state that is added up in the end: meanwhile the hosts only meet now and then.
+
+        Each host waits for all others to be out of batches, so that one with little data takes none for lost. A stop
+        of one ends all, a batch later or `seconds`.
+        """
+        source = iter(batches)
+        batch = None if stopped() else next(source, None)
+        while True:
+            present, stops = self.add(np.array([batch is not None, stopped()], np.int64))
+            if stops or not present:
+                return
+            met = time.monotonic()
+            while batch is not None and not stopped():
+                yield batch
+                batch = None if stopped() else next(source, None)
+                if time.monotonic() - met >= seconds:
+                    break
 
 
 @contextmanager

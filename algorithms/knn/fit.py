@@ -90,7 +90,7 @@ def sampled(job: Job, h: KNNHyperparameters) -> tuple[Reservoir, int]:
         h.sample_size, random_bits(h.seed, 1, rank), lambda X: prepared(X, projection, normalize=False)
     )
     with train.epoch(h.mini_batch_size, Expected(width, label_columns=1), check) as source:
-        for batch in source:
+        for batch in job.cluster.together(source, job.stopped):
             if batches == 0:
                 log.info("%d feature(s) found in 'data'.", batch.width)
                 projection = projection_of(h, batch.width)

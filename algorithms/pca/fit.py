@@ -37,11 +37,10 @@ def fit(job: Job, hyperparameters: PCAHyperparameters, device: Device = CPU) -> 
             summary = summary_near(job.cluster, first, hyperparameters, device)
         read = batches if first is None else chain([first], batches)
         with report.timed("update.time"):
-            # in step, so that a host with little data is not taken for a lost one while the others go on
-            for batch in summary.device.ahead(job.cluster.in_step(read, d, job.stopped)):
+            for batch in summary.device.ahead(job.cluster.together(read, job.stopped)):
                 summary.add(batch.features)
                 rows += len(batch)
-                steps += len(batch) > 0
+                steps += 1
     report.metrics(counters.epoch(rows, steps), Meta="training_data_iter", epoch=0)
     stopped = job.cluster.total(job.stopped())
     if not stopped:

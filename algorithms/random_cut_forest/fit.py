@@ -80,10 +80,7 @@ def sampled(job: Job, h: RandomCutForestHyperparameters) -> Reservoir:
         return Reservoir(h.num_trees * h.num_samples_per_tree, d, random_bits(h.seed, 1, cluster.rank))
 
     with train.epoch(block_rows(width), expected, SameWidth(width)) as source:
-        # in step, so that a host with little data is not taken for a lost one while the others go on
-        for batch in cluster.in_step(source, 1, job.stopped):
-            if len(batch) == 0:
-                continue
+        for batch in cluster.together(source, job.stopped):
             if reservoir is None:
                 announce(h, batch)
                 reservoir = new_reservoir(batch.width)

@@ -79,6 +79,19 @@ def stopped(cluster: Cluster) -> None:
     say(len(seen))
 
 
+def together(cluster: Cluster) -> None:
+    """Host 0 has three batches, host 1 has none, host 2 has one; then the last host is told to stop after three."""
+    for seconds in (0.0, 60.0):
+        batches = [Batch(np.full((2, 4), step, np.float32)) for step in range((3, 0, 1)[cluster.rank])]
+        say([len(batch) for batch in cluster.together(batches, lambda: False, seconds)])
+    seen: list[Batch] = []
+    last = cluster.rank == cluster.size - 1
+    for batch in cluster.together(endless(), lambda: last and len(seen) == 3, 0.2):
+        time.sleep(0.01)
+        seen.append(batch)
+    say(len(seen) if last else len(seen) >= 1)
+
+
 def loop(cluster: Cluster) -> None:
     """Steps until something happens to one of the hosts."""
     say("stepping")
@@ -104,7 +117,9 @@ def endless() -> Iterator[Batch]:
     return itertools.repeat(Batch.empty(4))
 
 
-SCENARIOS: dict[str, Callable[[Cluster], None]] = {f.__name__: f for f in (sums, uneven, stopped, loop, deaf, faulty)}
+SCENARIOS: dict[str, Callable[[Cluster], None]] = {
+    f.__name__: f for f in (sums, uneven, stopped, together, loop, deaf, faulty)
+}
 
 
 def main() -> int:

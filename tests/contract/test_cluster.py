@@ -124,6 +124,17 @@ def test_a_stop_on_one_host_stops_all_in_the_same_step(start: Start) -> None:
     assert [(host.code, host.said) for host in finished] == [(0, [3]), (0, [3])]
 
 
+def test_hosts_that_need_nothing_of_each_other_end_together(start: Start) -> None:
+    """Meeting after each batch, or seldom: each reads all of its own, and a stop of one ends all."""
+    finished = [Finished(process) for process in [start("together", host, HOSTS) for host in HOSTS]]
+    assert [host.code for host in finished] == [0, 0, 0]
+    assert [host.said for host in finished] == [
+        [[2, 2, 2], [2, 2, 2], True],
+        [[], [], True],
+        [[2], [2], 3],
+    ]
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_host_ends_the_job_of_the_others(start: Start, size: int, victim: int) -> None:
@@ -228,10 +239,12 @@ def test_one_host_needs_no_engine() -> None:
     assert np.array_equal(gathered, array)
 
 
-def test_one_host_stops_before_its_next_batch() -> None:
+@pytest.mark.parametrize("loop", ["in_step", "together"])
+def test_one_host_stops_before_its_next_batch(loop: str) -> None:
     seen: list[Batch] = []
     batches = (Batch(np.zeros((rows, 2), np.float32)) for rows in (1, 2, 3, 4))
-    seen.extend(Cluster().in_step(batches, 2, lambda: len(seen) == 2))
+    one, width = Cluster(), (2,) if loop == "in_step" else ()
+    seen.extend(getattr(one, loop)(batches, *width, lambda: len(seen) == 2))
     assert [len(batch) for batch in seen] == [1, 2]
     assert len(next(batches)) == 3  # a stop reads nothing more
 
