@@ -17,6 +17,7 @@ import algorithms
 from algorithms.algorithm import Algorithm
 from tests.examples import encoded, example
 from tests.images.engine import Engine
+from tests.images.summary import table
 
 ROOT = Path(__file__).parents[2]
 SDK_PYTHON = Path(os.environ.get("INBUILT_SAGEMAKER_PYTHON", ROOT / ".venv-sagemaker/bin/python"))
@@ -172,3 +173,16 @@ def local_mode(engine: Engine) -> Callable[[Path, dict[str, Any]], LocalMode]:
         return LocalMode(folder, json.loads((folder / "answers.json").read_text()), log.read_text())
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the table of all checks."""
+    reports = [
+        (report.nodeid, outcome, report.duration)
+        for outcome in ("passed", "skipped", "failed", "error", "")
+        for report in terminalreporter.stats.get(outcome, ())
+        if isinstance(report, pytest.TestReport)
+    ]
+    terminalreporter.section("every check with every algorithm")
+    for line in table(reports, algorithms.names()):
+        terminalreporter.line(line)
