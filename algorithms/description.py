@@ -54,7 +54,7 @@ MACHINES = {
     "r6i": "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 32xlarge",
     "r7i": "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",
 }
-# With a GPU that CUDA 13 knows, of Turing or newer: for the images that have CuPy.
+# With a GPU of Turing or newer: for the images that have CuPy.
 GPU_MACHINES = {
     "g4dn": "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge",
     "g5": "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge",

@@ -90,6 +90,9 @@ if __name__ == "__main__":
         given = {"num_factors": "8", "predictor_type": "regressor"}
         show("MovieLens, 100 epochs", scores(*parts, **given, epochs="100"), "hosted: rmse 0.8963")
         show("MovieLens, tuned", scores(*parts, **given, **TUNED), "libFM: rmse 0.874 by SGD, 0.881 by MCMC")
-    if (mnist / "train-images-idx3-ubyte.gz").exists():
+    digits_there = (mnist / "train-images-idx3-ubyte.gz").exists()
+    if digits_there:
         given = {"num_factors": "10", "predictor_type": "binary_classifier", "mini_batch_size": "200"}
         show("MNIST, 0 or not", scores(digits(mnist, "train"), digits(mnist, "t10k"), **given), "hosted: 0.9806")
+    if not (ratings.exists() or digits_there):
+        sys.exit(f"neither {ratings} nor {mnist}/train-images-idx3-ubyte.gz is there; see the first lines of this file")

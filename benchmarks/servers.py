@@ -136,7 +136,8 @@ class Server:
         """Returns once it says that it is ready."""
         limit = time.perf_counter() + PATIENCE
         while time.perf_counter() < limit and self._process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self.kind.ready}"):
+            url = f"http://127.0.0.1:{self.port}{self.kind.ready}"
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=PATIENCE):
                 return
             time.sleep(0.02)
         self._log.seek(0)

@@ -23,7 +23,9 @@ def example(name: str) -> ModuleType:
     If need be: REPORTED, the `channel:name` of the metrics that a job with ALL_METRICS reports, where those are not all
     that are declared; LEARNS_WHILE_READING = False for an algorithm that must have read all rows first;
     PASSES_AFTER_TRAINING, how often it reads the channel again when its epochs are over. For the tests of the images:
-    real() -> Real (see tests/images/sets.py), a job on real rows and how good its model must be.
+    real() -> Real (see tests/images/sets.py), a job on real rows and how good its model must be; HOSTS_TOLERANCE, how
+    far apart the answers of one host's model and of several hosts' may be, beside the greatest; HOSTS_HYPERPARAMETERS,
+    where that wants others.
     """
     path = Path(algorithms.__file__).parent / name / "tests" / "example.py"
     spec = importlib.util.spec_from_file_location(f"example_of_{name}", path)

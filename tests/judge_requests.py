@@ -25,8 +25,10 @@ def limits(shape: Any, value: Any, path: str) -> Iterator[str]:
     """What botocore leaves to the service: enumerations, patterns, the greatest lengths."""
     said = shape.metadata
     if isinstance(value, str):
-        if not re.fullmatch(said.get("pattern", ".*"), value):
-            yield f"{path}: {value!r} does not match {said['pattern']}"
+        pattern = said.get("pattern", ".*")
+        # Unicode's categories, which Python's expressions do not know, together stand for all that can be printed
+        if not (value.isprintable() if r"\p" in pattern else re.fullmatch(pattern, value)):
+            yield f"{path}: {value!r} does not match {pattern}"
         if "enum" in said and value not in said["enum"]:
             yield f"{path}: {value!r} is not in the enumeration"
     size = value if isinstance(value, int) else len(value)

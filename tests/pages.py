@@ -81,6 +81,9 @@ def outputs(
     )
     try:
         written, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        written, _ = process.communicate()  # what it wrote until then says where it stood
     finally:
         _end(process)  # the server of a page, if it is still there
     came = written.split(BETWEEN)

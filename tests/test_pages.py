@@ -78,6 +78,13 @@ def test_blocks_share_a_shell_and_a_failing_one_is_named(tmp_path: Path) -> None
     assert "it broke" in str(raised.value)
 
 
+def test_a_block_that_does_not_end_is_named_with_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.pages.PATIENCE", 2)
+    with pytest.raises(AssertionError, match=r"sleep 100\n\nwaits") as raised:
+        outputs(blocks("```sh\necho one\n```\n```sh\necho waits; sleep 100\n```\n"), tmp_path, {})
+    assert "one" not in str(raised.value)
+
+
 def test_outputs_are_filled_in() -> None:
     old = "a\n\n```sh\necho 1\n```\n\n```text\n2\n```\n\nb\n\n```python\nx = 1\n```\n\n```sh\necho 3\n```\n"
     new = filled(old, ["1\n", "", "3\n"])

@@ -36,10 +36,15 @@ def tables(kept: Mapping[str, Any], hop: float) -> str:
                 ("algorithm", "sums", "bytes of one", "sent", "received", "computes", "waits", "exchanges"),
                 [_parts(name, found, works[name]["beyond"]) for name, found in runs.items()],
             ),
+            "What follows is a guess at orders of magnitude: the model knows no waiting, and on four hosts it is off by "
+            "(model / measured - 1) "
+            + ", ".join(f"`{name}` {_off(job, runs[name], wire):+.0%}" for name, job in jobs.items())
+            + ".",
             f"A message between two containers takes {1e6 * wire.latency:.0f} µs, each byte {1e9 * wire.a_byte:.2f} "
             f"ns more: the fit to all exchanges. A real network is taken to add {1e6 * hop:.0f} µs to each message, "
             "which is assumed, and the time of the bytes. So a host's efficiency, beside one host that takes an hour, "
-            "and the number of hosts from which it is under 50 %:",
+            "and the number of hosts from which it is under 50 %. Unclear is what comes out above "
+            f"{MOST_EFFICIENT:.0%}: other programs have taken the measured hosts' time.",
             _table(
                 (
                     "algorithm",
@@ -49,9 +54,6 @@ def tables(kept: Mapping[str, Any], hop: float) -> str:
                 ),
                 [line for name, job in jobs.items() for line in _foreseen(name, job, nets)],
             ),
-            "The model knows no waiting. On four hosts it is off by (model / measured - 1): "
-            + ", ".join(f"`{name}` {_off(job, runs[name], wire):+.0%}" for name, job in jobs.items())
-            + ".",
         )
     )
 

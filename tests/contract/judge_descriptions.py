@@ -5,45 +5,15 @@ estimator made from the request sends them.
 """
 
 import json
-import re
 import sys
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
-import botocore.session
-from botocore.validate import ParamValidator
+sys.path.append(str(Path(__file__).parents[1]))
+
+from judge_requests import faults
 from sagemaker.algorithm import AlgorithmEstimator
-
-CREATE = botocore.session.get_session().get_service_model("sagemaker").operation_model("CreateAlgorithm").input_shape
-
-
-def limits(shape: Any, value: Any, path: str) -> Iterator[str]:
-    """What botocore leaves to the service: enumerations, patterns, the greatest lengths."""
-    said = shape.metadata
-    if isinstance(value, str):
-        # Unicode's categories, which Python's expressions do not know, together stand for all that can be printed
-        good = (
-            value.isprintable() if r"\p" in said.get("pattern", "") else re.fullmatch(said.get("pattern", ".*"), value)
-        )
-        if not good:
-            yield f"{path}: {value!r} does not match {said['pattern']}"
-        if "enum" in said and value not in said["enum"]:
-            yield f"{path}: {value!r} is not in the enumeration"
-    if isinstance(value, (str, list)) and not said.get("min", 0) <= len(value) <= said.get("max", len(value)):
-        yield f"{path}: has {len(value)}, limits are {said}"
-    if isinstance(value, list):
-        for i, each in enumerate(value):
-            yield from limits(shape.member, each, f"{path}[{i}]")
-    if isinstance(value, dict):
-        for name in value.keys() & shape.members.keys():
-            yield from limits(shape.members[name], value[name], f"{path}.{name}")
-
-
-def faults(request: dict[str, Any]) -> list[str]:
-    """What CreateAlgorithm would refuse."""
-    report = ParamValidator().validate(request, CREATE)
-    return [*([report.generate_report()] if report.has_errors() else []), *limits(CREATE, request, "")]
 
 
 def sent(request: dict[str, Any], hyperparameters: dict[str, str]) -> dict[str, str]:
@@ -62,5 +32,8 @@ def sent(request: dict[str, Any], hyperparameters: dict[str, str]) -> dict[str, 
 
 
 if __name__ == "__main__":
-    judged = {name: [faults(each[0]), sent(*each)] for name, each in json.load(sys.stdin).items()}
+    judged = {
+        name: [faults("sagemaker", "create-algorithm", each[0], []), sent(*each)]
+        for name, each in json.load(sys.stdin).items()
+    }
     json.dump(judged, sys.stdout)

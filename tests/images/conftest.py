@@ -165,10 +165,12 @@ def local_mode(engine: Engine) -> Callable[[Path, dict[str, Any]], LocalMode]:
         (folder / "plan.json").write_text(json.dumps(plan))
         command = [str(SDK_PYTHON), "-u", str(Path(__file__).with_name("local_mode.py")), str(folder)]
         log = folder / "log"
-        with log.open("w") as file:
-            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=900)
-        for name in re.findall(r"container_name: (\S+)", log.read_text()):
-            engine("rm", "-f", name)  # the SDK leaves its containers behind
+        try:
+            with log.open("w") as file:
+                done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=900)
+        finally:  # the SDK leaves its containers behind
+            for name in re.findall(r"container_name: (\S+)", log.read_text()):
+                engine("rm", "-f", name)
         assert done.returncode == 0, log.read_text()[-8000:]
         return LocalMode(folder, json.loads((folder / "answers.json").read_text()), log.read_text())
 

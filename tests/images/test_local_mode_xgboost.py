@@ -106,7 +106,7 @@ def test_the_model_is_what_the_library_trains(result, rows, library, job):
 
 
 def test_two_instances_give_a_model_as_good(result, rows):
-    """Not the same one: local mode gives each all rows, which are twice as many against the regularisation."""
+    """Not the same one: local mode gives both all rows, and each learns from half of them."""
     assert REAL.quality({"score": predictions(load(result, "two"), rows)}) >= REAL.good
     assert losses(result, "two")[-1] == pytest.approx(losses(result, "csv")[-1], rel=0.2)
 
