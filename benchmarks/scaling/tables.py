@@ -36,7 +36,7 @@ def tables(kept: Mapping[str, Any], hop: float) -> str:
                 ("algorithm", "sums", "bytes of one", "sent", "received", "computes", "waits", "exchanges"),
                 [_parts(name, found, works[name]["beyond"]) for name, found in runs.items()],
             ),
-            "What follows is a guess at orders of magnitude: the model knows no waiting, and on four hosts it is off by "
+            "What follows is a guess at orders of magnitude: the model knows no waiting, and on four hosts is off by "
             "(model / measured - 1) "
             + ", ".join(f"`{name}` {_off(job, runs[name], wire):+.0%}" for name, job in jobs.items())
             + ".",
