@@ -77,6 +77,8 @@ class _Place:
         pinned = self._cupy.cuda.alloc_pinned_memory(4 * size)
         self._host = np.frombuffer(pinned, np.float32, size)
         self._device = self._cupy.empty(size, np.float32)
+        # and has perhaps just handed out what an earlier step, still being computed, was the last to use
+        self.used.record(self._cupy.cuda.get_current_stream())
 
 
 def _copy(array: NDArray[np.float32], to: NDArray[np.float32], pool: ThreadPoolExecutor) -> None:

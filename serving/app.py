@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Request, Response, jsonify, request
 from gunicorn.http.errors import ParseException
@@ -15,7 +17,7 @@ from algorithms.artifact import LoadedModel
 from algorithms.errors import UserError
 from formats import FormatError, MediaType, NotAcceptableError, UnknownMediaTypeError, parse_media_type
 from formats.batch import require_finite
-from serving.gathering import Gathering
+from serving.gathering import Gathering, Viewed
 from serving.settings import MIB, Settings
 
 log = logging.getLogger("gunicorn.error")
@@ -26,10 +28,9 @@ _ANYTHING = "*/*"
 def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     """An application that answers with this model. Raises UserError for settings that do not fit the algorithm."""
     algorithm, model = loaded.algorithm, _adapted(loaded, settings)
-    verbose = None if algorithm.verbose is None else algorithm.verbose(model)
     if settings.gather and not isinstance(model, Gathering):
-        verbose = None if verbose is None else Gathering(verbose, settings.gather)
         model = Gathering(model, settings.gather)
+    verbose = None if algorithm.verbose is None else _seen(model, algorithm.verbose)
     default = _default_answer(loaded, settings)
     expected = algorithm.expected(loaded.model)
     ended = settings.batch or (settings.csv_rows and not settings.selects)
@@ -96,6 +97,11 @@ def _adapted(loaded: LoadedModel, settings: Settings) -> Model:
             f"{next(iter(settings.inference))} is not known to {loaded.algorithm.name}; please do not set it"
         )
     return loaded.algorithm.adapted(loaded.model, settings.inference)
+
+
+def _seen(model: Model, view: Callable[[Any], Model]) -> Model:
+    """Another view of the model, which is asked where the model is."""
+    return Viewed(model, view) if isinstance(model, Gathering) else view(model)
 
 
 def _is_verbose(answer: MediaType) -> bool:

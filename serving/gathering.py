@@ -12,18 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from algorithms.algorithm import Model
 from formats import Batch, Columns
 from formats.batch import concatenate
 
 MOST_ROWS = 65536  # of a gathered batch; what is gathered is one request more than fits at most
+Question = Callable[[Any, Batch], Columns]  # to a model, on a batch
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Rows of one caller, and where the answer to them, or what went wrong with it, will be."""
+    """Rows of one caller, what is asked of them, and where the answer, or what went wrong with it, will be."""
 
+    question: Question
     batch: Batch
     answer: Future[Columns] = field(default_factory=Future)
 
@@ -31,8 +34,8 @@ class Request:
 class Gathering:
     """A model's answers: each caller gets those to its own rows, as if it had asked alone.
 
-    Rows are gathered with rows of the same width and kind only, and where a batch fails each request is tried by
-    itself, so that nobody is told of another's mistake.
+    Rows are gathered with rows of the same question, width and kind only, and where a batch fails each request is tried
+    by itself, so that nobody is told of another's mistake.
     seconds: how long the first request waits for others; those that come while the model computes are taken in any case
     place: what makes the model that answers, such as one on a device; called in the thread that asks it
     """
@@ -61,9 +64,13 @@ class Gathering:
 
     def predict(self, batch: Batch) -> Columns:
         """The answers to these rows; raises what the model raises. May be called by many threads at a time."""
+        return self.ask(_predict, batch)
+
+    def ask(self, question: Question, batch: Batch) -> Columns:
+        """Another question than `predict`, of the model where it answers; likewise."""
         if not len(batch):
-            return self._model.predict(batch)
-        request = Request(Batch(batch.features))  # labels and ids say nothing to a model
+            return question(self._model, batch)
+        request = Request(question, Batch(batch.features))  # labels and ids say nothing to a model
         self._start()
         self._waiting.put(request)
         return request.answer.result()
@@ -79,14 +86,14 @@ class Gathering:
     def _answer_for_ever(self) -> None:
         answering: Model | None = None
 
-        def predict(batch: Batch) -> Columns:
+        def ask(question: Question, batch: Batch) -> Columns:
             nonlocal answering
             answering = answering or self._place(self._model)  # what goes wrong with it, the caller is told
-            return answering.predict(batch)
+            return question(answering, batch)
 
         while True:
             for group in _alike(list(self._gathered())):
-                _answer(predict, group)
+                _answer(ask, group)
 
     def _gathered(self) -> Iterator[Request]:
         """The next request, and those that come soon after."""
@@ -102,24 +109,52 @@ class Gathering:
             rows += len(request.batch)
 
 
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """What another view of the gathered model answers, in the same thread."""
+
+    gathering: Gathering
+    view: Callable[[Any], Model]
+
+    @property
+    def width(self) -> int:
+        """Number of features of a row."""
+        return self.gathering.width
+
+    def save(self, directory: Path) -> None:
+        """As the model has it."""
+        self.gathering.save(directory)
+
+    def predict(self, batch: Batch) -> Columns:
+        """As the view has it."""
+        return self.gathering.ask(self._seen, batch)
+
+    def _seen(self, model: Model, batch: Batch) -> Columns:
+        return self.view(model).predict(batch)
+
+
+def _predict(model: Model, batch: Batch) -> Columns:
+    return model.predict(batch)
+
+
 def _alike(requests: Sequence[Request]) -> list[list[Request]]:
     """The requests in groups whose rows make one batch."""
-    groups: dict[tuple[bool, int], list[Request]] = {}
+    groups: dict[tuple[Question, bool, int], list[Request]] = {}
     for request in requests:
-        groups.setdefault((request.batch.is_sparse, request.batch.width), []).append(request)
+        groups.setdefault((request.question, request.batch.is_sparse, request.batch.width), []).append(request)
     return list(groups.values())
 
 
-def _answer(predict: Callable[[Batch], Columns], group: Sequence[Request]) -> None:
+def _answer(ask: Callable[[Question, Batch], Columns], group: Sequence[Request]) -> None:
     """Gives each request the columns of its rows, or an exception."""
     try:
-        columns = predict(concatenate([request.batch for request in group]))
+        columns = ask(group[0].question, concatenate([request.batch for request in group]))
     except BaseException as error:  # the thread must live on, and the caller be told
         if len(group) == 1:
             group[0].answer.set_exception(error)
             return
         for request in group:
-            _answer(predict, [request])
+            _answer(ask, [request])
         return
     start = 0
     for request in group:

@@ -64,7 +64,10 @@ def placed(loaded: LoadedModel, settings: Settings, wanted: str) -> tuple[Loaded
         return loaded, settings, decision.sentence
     seconds = GPU_GATHER if settings.gather is None else settings.gather
     model = Gathering(loaded.model, seconds, lambda model: on_device(model, decision.opened()))
-    return replace(loaded, model=model), replace(settings, workers=1, gather=seconds or GPU_GATHER), decision.sentence
+    question = loaded.algorithm.self_test
+    algorithm = replace(loaded.algorithm, self_test=lambda model, batch: model.ask(question, batch))
+    loaded = replace(loaded, algorithm=algorithm, model=model)
+    return loaded, replace(settings, workers=1, gather=seconds or GPU_GATHER), decision.sentence
 
 
 def server(app: Flask, settings: Settings, name: str, self_test: Callable[[], None]) -> Any:

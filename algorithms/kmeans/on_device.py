@@ -31,7 +31,7 @@ class Centers:
 
         The rows of a center are added up by a product with a matrix of 0 and 1: as much work again as finding them, but
         in an order that is always the same, and none of it waits for the number of anything. The last cell is NaN where
-        float32 cannot tell the nearest center of a row.
+        float32 cannot tell the nearest center of a row, or hold a sum.
         """
         xp, (n, d), K = self._xp, X.shape, len(self._C)
         share = xp.zeros((K + 1, d + 1))
@@ -43,7 +43,7 @@ class Centers:
         share[:-1, -1] = member.sum(axis=0, dtype=np.float64)
         some = slice(None, None, max(1, n // REPORTED_ROWS))
         squared = self._squared(X[some], labels[some]).mean() * n
-        share[-1, -1] = xp.where(known.all(), squared, np.nan)
+        share[-1, -1] = xp.where(known.all() & xp.isfinite(share).all(), squared, np.nan)
         return share
 
     def _labels(self, X: Any) -> tuple[Any, Any]:

@@ -159,7 +159,9 @@ class Training:
         loss = self._raw_loss.scaled(scaler.label_scale)
         # Several hosts wait for each other in every step, of sparse rows SciPy keeps the interpreter's lock, and the
         # thread that reads fills a CPU of its own.
-        self._device = dense_only(self._device, Batch(sparse.csr_array((0, self._width))) if is_sparse else None)
+        device = dense_only(self._device, Batch(sparse.csr_array((0, self._width))) if is_sparse else None)
+        # where a GPU and a CPU round apart, hosts' models would differ
+        self._device = device if job.cluster.total(device.gpus) == job.cluster.size else CPU
         alone = job.cluster.size == 1 and not is_sparse and not self._device.gpus
         threads = max(1, cpu_count() - 1) if alone and h.predictor_type != "multiclass_classifier" else 1
         self._groups = Groups(h, self._chosen, loss, scaler, constant, weights, self._random, threads, self._device)

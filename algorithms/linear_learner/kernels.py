@@ -42,14 +42,14 @@ JUDGES = {  # by loss, from score, start, y and parameter to value and slope
 _WEIGHED = " slope *= weight; value *= weighs ? weight : 1;"
 MOVES = {  # by optimizer; `g` is the gradient with its penalty, and `step` is how far l1 reaches
     "adam": """
-        first = decay_1 * first + (1 - decay_1) * g; second = decay_2 * second + (1 - decay_2) * (g * g);
+        first = decay_1 * first + rest_1 * g; second = decay_2 * second + rest_2 * (g * g);
         const float step = rate / (sqrtf(second) + 1e-8f);
         w -= step * first; w -= clipped(w, step * l1);""",
     "sgd": """
         first = decay_1 * first - rate * g; w += first;
         const float taken = clipped(w, rate * l1); w -= taken; first -= taken;""",
     "rmsprop": """
-        first = decay_1 * first + (1 - decay_1) * (g * g);
+        first = decay_1 * first + rest_1 * (g * g);
         const float step = rate / sqrtf(first + 1e-8f);
         w -= step * g; w -= clipped(w, step * l1);""",
 }
@@ -64,7 +64,8 @@ class Kernels:
         self._xp, self._loss = xp, loss
         plan = optimizer.plan(np.empty((0, 1), np.float32), np.empty(1, np.float32), np.empty(1, np.float32))
         self._name = next(name for name, kind in _optimizer.KINDS.items() if kind == plan[0])
-        self._decays = np.float32(plan[3]), np.float32(plan[4])
+        # what a decay leaves is taken in float64: of one next to 1, float32 would leave nothing
+        self._decays = tuple(np.float32(each) for decay in plan[3:5] for each in (decay, 1 - decay))
         self._native = hasattr(xp, "ElementwiseKernel")
 
     @cached_property
@@ -81,7 +82,7 @@ class Kernels:
     def _moved(self) -> Any:
         return self._xp.ElementwiseKernel(
             "float32 gradient, float32 factor, float32 rate, float32 wd, float32 l1, float32 share, float32 decay_1, "
-            "float32 decay_2",
+            "float32 rest_1, float32 decay_2, float32 rest_2",
             "float32 w, float32 mean, float32 first, float32 second",
             _GRADIENT + MOVES[self._name] + _MEAN,
             f"move_{self._name}",
@@ -121,15 +122,13 @@ class Kernels:
         move = self._moved if self._native else self._twin
         move(gradient, factor, *rule, share, *self._decays, w, mean, *state)
 
-    def _twin(
-        self, gradient: Any, factor: Any, rate: Any, wd: Any, l1: Any, share: Any, decay_1: Any, decay_2: Any, *to: Any
-    ) -> None:
-        w, mean, first, second = to
-        xp, one = self._xp, np.float32(1)
+    def _twin(self, gradient: Any, factor: Any, rate: Any, wd: Any, l1: Any, share: Any, *rest: Any) -> None:
+        decay_1, rest_1, decay_2, rest_2, w, mean, first, second = rest
+        xp = self._xp
         g = gradient * factor + wd * w
         if self._name == "adam":
-            first[:] = decay_1 * first + (one - decay_1) * g
-            second[:] = decay_2 * second + (one - decay_2) * (g * g)
+            first[:] = decay_1 * first + rest_1 * g
+            second[:] = decay_2 * second + rest_2 * (g * g)
             step = rate / (xp.sqrt(second) + EPSILON)
             w -= step * first
             w -= xp.clip(w, -step * l1, step * l1)
@@ -140,7 +139,7 @@ class Kernels:
             w -= taken
             first -= taken
         else:
-            first[:] = decay_1 * first + (one - decay_1) * (g * g)
+            first[:] = decay_1 * first + rest_1 * (g * g)
             step = rate / xp.sqrt(first + EPSILON)
             w -= step * g
             w -= xp.clip(w, -step * l1, step * l1)

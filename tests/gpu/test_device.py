@@ -84,6 +84,33 @@ def test_batches_arrive_as_they_left(cupy) -> None:
     assert seen == len(sizes)
 
 
+def test_a_place_is_not_what_is_still_computed_in(cupy) -> None:
+    """The device's memory is handed out again while it computes: here a difference's, as long as a batch."""
+    random = np.random.default_rng(0)
+    batches = [Batch(random.random((4096, 1024), np.float32)) for _ in range(4)]
+    device = Device(cupy, 1)
+    busy, means = device.put(random.random((4096, 4096), np.float32) if cupy.__name__ == "cupy" else np.eye(2)), []
+    for _ in range(2):  # the first time kernels are compiled, which takes long
+        means.clear()
+        for there in device.ahead(batches):
+            for _ in range(5):
+                busy @ busy  # the host is ahead of the device then
+            means.append((there.features - there.features[:1]).sum(axis=0))
+    for mean, batch in zip(means, batches, strict=True):
+        expected = (batch.features - batch.features[:1]).sum(axis=0, dtype=np.float64)
+        np.testing.assert_allclose(device.get(mean), expected, rtol=1e-3, atol=0.1)
+
+
+def test_a_new_place_waits_for_all_that_was_asked_before(forwarding) -> None:
+    """Its memory may be what earlier steps compute in."""
+    waited = []
+    forwarding.cuda.Stream.wait_event = lambda self, event: waited.append(event.stream)
+    list(Device(forwarding, 1).ahead([Batch(np.ones((1, 2), np.float32))]))
+    current = forwarding.cuda.get_current_stream()
+    assert waited[0] is current  # the copy waits
+    assert waited[1] is not current  # and then the computing
+
+
 def test_a_copy_waits_for_the_computing_on_the_batch_before_last(forwarding) -> None:
     """A place on the device is written again only after what was asked of it, and read only after the copy."""
     batches = [Batch(np.full((2, 2), i, np.float32)) for i in range(5)]
@@ -154,10 +181,18 @@ def test_cupy_is_not_imported_where_the_cpu_is_wanted(tmp_path: Path) -> None:
     assert done.stdout == "0\n"
 
 
-def test_a_cupy_that_cannot_be_imported_is_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "cupy.py").write_text("raise ImportError('libcublas.so.13 is missing.\\nand more')")
+@pytest.mark.parametrize(
+    ("program", "fault"),
+    [
+        ("raise ImportError('libcublas.so.13 is missing.\\nand more')", "ImportError: libcublas.so.13 is missing"),
+        # as CuPy says that it cannot compile for this GPU
+        ("class CompileError(Exception): pass\nraise CompileError('unknown arch')", "CompileError: unknown arch"),
+    ],
+)
+def test_a_cupy_that_cannot_be_used_is_a_reason(tmp_path: Path, program: str, fault: str) -> None:
+    (tmp_path / "cupy.py").write_text(program)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "algorithms.device"], env=environment, capture_output=True, text=True, check=True
     )
-    assert '"fault": "CuPy cannot use it: ImportError: libcublas.so.13 is missing"' in done.stdout
+    assert f'"fault": "CuPy cannot use it: {fault}"' in done.stdout

@@ -1,5 +1,6 @@
 """Every algorithm that can use a GPU: trained there and served here, and the reverse, with the same answers."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,15 @@ import pytest
 from scipy import sparse
 
 import algorithms
-from algorithms.device import CPU, Device
+from algorithms import artifact
+from algorithms import device as device_module
+from algorithms.device import CPU, Device, Found
 from algorithms.errors import UserError
 from formats import Batch
-from tests.examples import example
+from serving.app import create_app
+from serving.server import placed
+from serving.settings import Settings
+from tests.examples import CSV, encoded, example
 
 PLACED = [name for name in algorithms.names() if algorithms.find(name).on_device is not None]
 
@@ -79,6 +85,32 @@ def test_refusals_are_the_same(make_job, cupy) -> None:
         else:
             close(here, there)
     assert refused
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_the_server_asks_all_its_questions_where_the_model_is(name: str, make_job, cupy, tmp_path, monkeypatch) -> None:
+    """Its self-test, and answers of each kind: the same as from the CPU."""
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(device_module, "look_apart", lambda: Found("a GPU"))
+    algorithm, case, folder = algorithms.find(name), example(name), tmp_path / "model"
+    rows = case.rows(30, seed=4)[0]
+    h = algorithm.hyperparameters.parse(case.HYPERPARAMETERS)
+    artifact.save(folder, algorithm, h, trained(name, make_job, CPU), Batch(rows[:3]))
+    answers = []
+    for wanted in ("cpu", "gpu"):
+        loaded, settings, _ = placed(artifact.load(folder, name), Settings.read({}), wanted)
+        loaded.self_test()
+        client = create_app(loaded, settings).test_client()
+        for accept in ("application/json", "application/json; verbose=true"):
+            headers = {"Content-Type": CSV, "Accept": accept}
+            answered = client.post("/invocations", data=encoded(rows, CSV), headers=headers)
+            assert answered.status_code == 200, answered.text
+            answers.append(answered.json[algorithm.wrapper])
+    for here, there in zip(answers[:2], answers[2:], strict=True):
+        for one, other in zip(here, there, strict=True):
+            assert one.keys() == other.keys()
+            for column, value in one.items():
+                np.testing.assert_allclose(other[column], value, rtol=1e-3, atol=1e-4, err_msg=column)
 
 
 def outcome(model, batch: Batch):

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from algorithms.errors import UserError
 from formats import Batch
-from serving.gathering import Gathering
+from serving.gathering import Gathering, Viewed
 
 
 class Doubling:
@@ -106,6 +106,40 @@ def test_a_batch_is_bounded():
             pool.submit(gathering.predict, Batch(rows_from(i, 3)))
     assert sum(model.asked) == 25
     assert max(model.asked) == 6  # the first that reach four
+
+
+class Halving:
+    """A view of Doubling that says half of what it says."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def predict(self, batch):
+        return {"half": self._model.predict(batch)["score"] / 2}
+
+
+def test_other_questions_go_to_the_same_thread():
+    """A view and a question are asked of the model that was placed, each by itself."""
+    model, unplaced = Doubling(0.3), Doubling()
+    gathering = Gathering(unplaced, 0.0, lambda each: model)
+    view = Viewed(gathering, Halving)
+
+    def negative(each, batch):
+        return {"negative": -each.predict(batch)["score"]}
+
+    with ThreadPoolExecutor(10) as pool:
+        pool.submit(gathering.predict, Batch(rows_from(0, 1)))
+        time.sleep(0.1)
+        rows = [Batch(rows_from(i, 1)) for i in range(3)]
+        halves = [pool.submit(view.predict, each) for each in rows]
+        doubles = [pool.submit(gathering.predict, each) for each in rows]
+        others = [pool.submit(gathering.ask, negative, each) for each in rows]
+    assert [each.result()["half"].tolist() for each in halves] == [[0], [1], [2]]
+    assert [each.result()["score"].tolist() for each in doubles] == [[0], [2], [4]]
+    assert [each.result()["negative"].tolist() for each in others] == [[0], [-2], [-4]]
+    assert (model.asked, unplaced.asked) == ([1, 3, 3, 3], [])
+    assert len(model.threads) == 1
+    assert view.width == 3
 
 
 def test_no_rows_and_the_width():

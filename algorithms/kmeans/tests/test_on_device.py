@@ -48,6 +48,12 @@ def test_values_beyond_float32_are_seen():
     assert np.flatnonzero(~known).tolist() == [7]
 
 
+def test_sums_beyond_float32_are_seen():
+    X = np.full((50, 6), 3e38, np.float32)  # the rows are alike, and so their distances are known
+    with np.errstate(over="ignore"):
+        assert np.isnan(Centers(np, X[:1]).summarise(X)[-1, -1])
+
+
 def test_a_job_gives_the_same_model(make_job, configure, cupy):
     h = configure(k=4, feature_dim=6, mini_batch_size=100, half_life_time_size=300, epochs=2)
     X = rows_of(1550)

@@ -63,6 +63,13 @@ def test_steps_are_those_of_the_cpu(pair, cupy, loss, optimizer):  # noqa: F811
     both_learn(*pair(device, **given), device, X, y, 50)
 
 
+def test_a_decay_next_to_1(pair, cupy):  # noqa: F811
+    """Of this one float32 knows no difference from 1, and without any the steps would be without bounds."""
+    device = Device(cupy, 1)
+    X, y = labelled(230, BINARY["predictor_type"])
+    both_learn(*pair(device, **BINARY, learning_rate=0.01, beta_2=1 - 1e-8), device, X, y, 50)
+
+
 @pytest.mark.parametrize("given", [{"l1": 0.05}, {"momentum": 0.9, "optimizer": "sgd"}, {"use_bias": "false"}])
 @pytest.mark.parametrize("shift", [None, 0.5, 200.0])  # the last one is too far for scaled weights
 def test_penalties_momentum_bias_and_shifts(pair, given, shift):
@@ -138,6 +145,9 @@ def test_two_hosts_with_gpus_learn_as_without(make_job, configure, forwarding): 
     first, second = on_hosts(2, lambda cluster: trained(cluster, Device(forwarding, 1)))
     assert first.weights.tobytes() == second.weights.tobytes()
     alike(first, here)
+    # where one of them has none, neither uses it
+    first, second = on_hosts(2, lambda cluster: trained(cluster, CPU if cluster.rank else Device(forwarding, 1)))
+    assert first.weights.tobytes() == second.weights.tobytes() == here.weights.tobytes()
 
 
 def test_an_epoch_waits_as_often_however_many_steps_it_has(make_job, configure, forwarding):  # noqa: F811
