@@ -14,7 +14,10 @@ from algorithms.cluster import Cluster
 from algorithms.job import ChannelConfig, Job
 from algorithms.report import Report, log
 from formats.recordio import encode_features
+from tests.gpu.forwarded import compiled, cupy, forwarding
 from tests.job_folder import JobFolder
+
+__all__ = ["compiled", "cupy", "forwarding"]  # fixtures that stand beside what they need
 
 ALONE = Cluster()
 MNIST = Path(__file__).parent / "data" / "mnist"

@@ -11,7 +11,6 @@ from algorithms.factorization_machines.fit import UNREAD, fit, nonzeros
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
 from algorithms.factorization_machines.learner import Learner
 from algorithms.factorization_machines.on_device import DeviceLearner
-from tests.gpu.forwarded import compiled, cupy, forwarding  # noqa: F401 - fixtures
 from tests.hosts import on_hosts
 
 N, K = 9, 4
@@ -46,7 +45,7 @@ def rows_of(n, seed=0):
         {"use_bias": "false", "use_linear": "false"},
     ],
 )
-def test_steps_are_those_of_the_cpu(cupy, given):  # noqa: F811
+def test_steps_are_those_of_the_cpu(cupy, given):
     here, there, device = learners(cupy, **given)
     for seed, n in enumerate([20, 50, 50, 7]):
         X, y = rows_of(n, seed)
@@ -61,7 +60,7 @@ def test_steps_are_those_of_the_cpu(cupy, given):  # noqa: F811
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-9)
 
 
-def test_a_feature_that_occurs_nowhere_stays_as_it_is(cupy):  # noqa: F811
+def test_a_feature_that_occurs_nowhere_stays_as_it_is(cupy):
     _, there, device = learners(cupy, factors_wd=1, linear_wd=1)
     before = there.factors[4].copy()
     X, y = rows_of(20)
@@ -71,7 +70,7 @@ def test_a_feature_that_occurs_nowhere_stays_as_it_is(cupy):  # noqa: F811
     assert not np.array_equal(there.factors[3], before)
 
 
-def test_two_hosts_learn_as_one(cupy):  # noqa: F811
+def test_two_hosts_learn_as_one(cupy):
     """The other host has the same rows: their mean is the same."""
     alone, doubled, device = learners(cupy)
     X, y = rows_of(20)
@@ -81,13 +80,13 @@ def test_two_hosts_learn_as_one(cupy):  # noqa: F811
     np.testing.assert_allclose(doubled.factors, alone.factors, rtol=1e-4, atol=1e-5)
 
 
-def test_no_rows_move_nothing(cupy):  # noqa: F811
+def test_no_rows_move_nothing(cupy):
     _, there, device = learners(cupy)
     margins, rows = there.step(Cluster(), device.put(np.empty((0, N), np.float32)), device.put(np.empty(0, np.float32)))
     assert (len(margins), rows, there.steps) == (0, 0, 0)
 
 
-def test_no_step_waits_for_the_device(forwarding):  # noqa: F811
+def test_no_step_waits_for_the_device(forwarding):
     _, there, device = learners(forwarding, predictor_type="binary_classifier")
     X, y = map(device.put, rows_of(20))
     forwarding.waits = 0
@@ -112,7 +111,7 @@ def metrics(lines):
 
 
 @pytest.mark.parametrize("kind", ["regressor", "binary_classifier"])
-def test_a_job_gives_the_same_model(make_job, cupy, kind, lines):  # noqa: F811
+def test_a_job_gives_the_same_model(make_job, cupy, kind, lines):
     rows, h = rows_of(520), settings(predictor_type=kind, **JOB, batch_metrics_publish_interval=4)
     here = fit(make_job(rows), h)
     names, values = metrics(lines)
@@ -124,7 +123,7 @@ def test_a_job_gives_the_same_model(make_job, cupy, kind, lines):  # noqa: F811
     np.testing.assert_allclose(others, values, rtol=1e-4)
 
 
-def test_two_hosts_with_gpus_learn_as_without(make_job, forwarding):  # noqa: F811
+def test_two_hosts_with_gpus_learn_as_without(make_job, forwarding):
     """One of them has rows for half of the steps, and a share of a mini-batch in the last."""
     X, y = rows_of(390)
 
@@ -140,7 +139,7 @@ def test_two_hosts_with_gpus_learn_as_without(make_job, forwarding):  # noqa: F8
     assert mixed.factors.tobytes() == here.factors.tobytes()  # what hosts add must be of one kind
 
 
-def test_the_host_waits_for_many_steps_at_once(make_job, forwarding):  # noqa: F811
+def test_the_host_waits_for_many_steps_at_once(make_job, forwarding):
     """For each mini-batch it fetches one array, but not until UNREAD of them are there."""
     seen, rows = [], rows_of(50 * UNREAD)
     forwarding.stack = lambda arrays, stack=forwarding.stack: seen.append(forwarding.waits) or stack(arrays)
@@ -149,7 +148,7 @@ def test_the_host_waits_for_many_steps_at_once(make_job, forwarding):  # noqa: F
     assert set(seen) == {seen[0], seen[0] + 1}  # the first one is reported at once
 
 
-def test_a_job_that_diverges_says_the_same(make_job, forwarding):  # noqa: F811
+def test_a_job_that_diverges_says_the_same(make_job, forwarding):
     X, y = rows_of(520)
     X[260:] *= np.float32(1e25)
     told = []
@@ -162,7 +161,7 @@ def test_a_job_that_diverges_says_the_same(make_job, forwarding):  # noqa: F811
 
 
 @pytest.mark.parametrize("why", ["sparse", "large"])
-def test_what_is_not_for_a_gpu_is_computed_on_the_cpu(make_job, forwarding, lines, monkeypatch, why):  # noqa: F811
+def test_what_is_not_for_a_gpu_is_computed_on_the_cpu(make_job, forwarding, lines, monkeypatch, why):
     X, y = rows_of(200)
     if why == "sparse":
         X = sparse.csr_array(X)

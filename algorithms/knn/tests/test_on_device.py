@@ -14,7 +14,7 @@ from algorithms.knn.model import KNNModel
 from algorithms.knn.on_device import placed
 from algorithms.knn.search import MOST, FlatSearch, search
 from formats import Batch
-from tests.gpu.forwarded import forwarding, require_gpu  # noqa: F401 - a fixture
+from tests.gpu.forwarded import require_gpu
 
 METRICS = {"L2": faiss.IndexFlatL2, "INNER_PRODUCT": faiss.IndexFlatIP}
 
@@ -71,7 +71,7 @@ def same(one, other):
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("batch", [1, 20, 300, 5000])
 @pytest.mark.parametrize("k", [1, 7, 150])
-def test_neighbours_are_those_of_the_cpu(cuda, forwarding, metric, batch, k):  # noqa: F811
+def test_neighbours_are_those_of_the_cpu(cuda, forwarding, metric, batch, k):
     here = search(index_of(normal(600, 8), metric))
     there = placed(here, Device(forwarding, 1))
     queries = normal(batch, 8, seed=1)
@@ -81,7 +81,7 @@ def test_neighbours_are_those_of_the_cpu(cuda, forwarding, metric, batch, k):  #
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("batch", [1, 400])
-def test_where_distances_are_alike_the_cpu_decides(cuda, forwarding, metric, batch):  # noqa: F811
+def test_where_distances_are_alike_the_cpu_decides(cuda, forwarding, metric, batch):
     """Each row many times, and far from 0, where the product is left with noise."""
     rows = np.repeat(normal(20, 8) + np.float32(1000), 30, axis=0)
     here = search(index_of(rows, metric))
@@ -91,7 +91,7 @@ def test_where_distances_are_alike_the_cpu_decides(cuda, forwarding, metric, bat
     assert there._twin.asked > 0
 
 
-def test_more_than_a_gpu_selects_and_no_queries(cuda, forwarding):  # noqa: F811
+def test_more_than_a_gpu_selects_and_no_queries(cuda, forwarding):
     here = search(index_of(normal(2500, 4)))
     there = placed(here, Device(forwarding, 1))
     for n, k in ((3, 2000), (1, 2500), (3000, 1900), (0, 3)):
@@ -102,7 +102,7 @@ def test_more_than_a_gpu_selects_and_no_queries(cuda, forwarding):  # noqa: F811
     assert there._twin.asked == 2
 
 
-def test_a_job_gives_the_same_model(cuda, forwarding, make_job, configure, tmp_path: Path):  # noqa: F811
+def test_a_job_gives_the_same_model(cuda, forwarding, make_job, configure, tmp_path: Path):
     X, h = normal(500, 5), configure(k=3, predictor_type="classifier", sample_size=400)
     y = (X[:, 0] > 0).astype(np.float32)
     models = [fit(make_job((X, y)), h, device) for device in (CPU, Device(forwarding, 1))]
@@ -121,7 +121,7 @@ def test_a_job_gives_the_same_model(cuda, forwarding, make_job, configure, tmp_p
     assert (moved.search._twin.asked, back.search._twin) == (100, None)
 
 
-def test_the_log_says_why_a_gpu_is_not_used(cuda, forwarding, lines, monkeypatch):  # noqa: F811
+def test_the_log_says_why_a_gpu_is_not_used(cuda, forwarding, lines, monkeypatch):
     gpu, rows = Device(forwarding, 1), normal(100, 4)
     lists = faiss.IndexIVFFlat(faiss.IndexFlatL2(4), 4, 2)
     lists.cp.min_points_per_centroid = 1

@@ -14,7 +14,6 @@ from algorithms.linear_learner.on_device import DeviceTrainer
 from algorithms.linear_learner.scaler import Scaler
 from algorithms.linear_learner.tests.test_fit import BINARY, MULTICLASS, REGRESSOR, labelled
 from algorithms.linear_learner.trainer import Trainer
-from tests.gpu.forwarded import compiled, cupy, forwarding  # noqa: F401 - fixtures
 from tests.hosts import on_hosts
 
 D = 5
@@ -56,14 +55,14 @@ def both_learn(here, there, device, X, y, rows, cluster=None):
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
 @pytest.mark.parametrize("loss", FUNCTIONS)
-def test_steps_are_those_of_the_cpu(pair, cupy, loss, optimizer):  # noqa: F811
+def test_steps_are_those_of_the_cpu(pair, cupy, loss, optimizer):
     device = Device(cupy, 1)
     given = MODELS[loss] | {"loss": loss, "optimizer": optimizer, "learning_rate": 0.01, "wd": 0.01}
     X, y = labelled(230, MODELS[loss]["predictor_type"])
     both_learn(*pair(device, **given), device, X, y, 50)
 
 
-def test_a_decay_next_to_1(pair, cupy):  # noqa: F811
+def test_a_decay_next_to_1(pair, cupy):
     """Of this one float32 knows no difference from 1, and without any the steps would be without bounds."""
     device = Device(cupy, 1)
     X, y = labelled(230, BINARY["predictor_type"])
@@ -81,7 +80,7 @@ def test_penalties_momentum_bias_and_shifts(pair, given, shift):
 
 
 @pytest.mark.parametrize("mult", ["auto", "balanced"])
-def test_weights_of_classes(pair, cupy, mult):  # noqa: F811
+def test_weights_of_classes(pair, cupy, mult):
     device, weights = Device(cupy, 1), np.array([[1, 1, 1, 0.2], [2, 0.5, 3, 1]], np.float32)
     X, y = labelled(100, BINARY["predictor_type"])
     given = BINARY | ({} if mult == "auto" else {"positive_example_weight_mult": mult})
@@ -95,7 +94,7 @@ def test_two_hosts_learn_as_one(pair):
     both_learn(*pair(CPU, **REGRESSOR, learning_rate=0.01), CPU, X, y, 20, double)
 
 
-def test_no_step_waits_for_the_device(pair, forwarding):  # noqa: F811
+def test_no_step_waits_for_the_device(pair, forwarding):
     device = Device(forwarding, 1)
     X, y = labelled(300, BINARY["predictor_type"])
     _, there = pair(device, **BINARY)
@@ -105,7 +104,7 @@ def test_no_step_waits_for_the_device(pair, forwarding):  # noqa: F811
     assert forwarding.waits == 0
 
 
-def test_a_kept_model_is_taken_back(pair, cupy):  # noqa: F811
+def test_a_kept_model_is_taken_back(pair, cupy):
     _, there = pair(Device(cupy, 1), **BINARY)
     kept = there.mean_weights + np.float32(1)
     there.mean_weights = kept
@@ -122,7 +121,7 @@ def alike(one, other):
 
 @pytest.mark.parametrize("given", [BINARY, REGRESSOR, MULTICLASS], ids=["binary", "regressor", "multiclass"])
 @pytest.mark.parametrize("more", [{}, {"learning_rate": 0.02, "wd": 1, "epochs": 6}])
-def test_a_job_gives_the_same_model(make_job, configure, cupy, given, more, lines):  # noqa: F811
+def test_a_job_gives_the_same_model(make_job, configure, cupy, given, more, lines):
     """Also where the best epoch is not the last one, whose models are then taken back."""
     rows, h = labelled(410, given["predictor_type"]), configure(**given | more)
     here = fit(make_job(rows), h)
@@ -133,7 +132,7 @@ def test_a_job_gives_the_same_model(make_job, configure, cupy, given, more, line
     assert [line for line in lines if line.startswith(("Best model", "Epoch", "Early"))] == said
 
 
-def test_two_hosts_with_gpus_learn_as_without(make_job, configure, forwarding):  # noqa: F811
+def test_two_hosts_with_gpus_learn_as_without(make_job, configure, forwarding):
     """One of them has rows for half of the steps."""
     X, y = labelled(390)
 
@@ -150,7 +149,7 @@ def test_two_hosts_with_gpus_learn_as_without(make_job, configure, forwarding): 
     assert first.weights.tobytes() == second.weights.tobytes() == here.weights.tobytes()
 
 
-def test_an_epoch_waits_as_often_however_many_steps_it_has(make_job, configure, forwarding):  # noqa: F811
+def test_an_epoch_waits_as_often_however_many_steps_it_has(make_job, configure, forwarding):
     waited = []
     for n in (200, 2000):
         forwarding.waits = 0
@@ -159,7 +158,7 @@ def test_an_epoch_waits_as_often_however_many_steps_it_has(make_job, configure, 
     assert waited[0] == waited[1] > 0
 
 
-def test_sparse_rows_stay_on_the_cpu(make_job, configure, forwarding, lines):  # noqa: F811
+def test_sparse_rows_stay_on_the_cpu(make_job, configure, forwarding, lines):
     X, y = labelled(200)
     X = sparse.csr_array(X)
     here, there = (fit(make_job((X, y)), configure(**BINARY), device) for device in (CPU, Device(forwarding, 1)))
@@ -174,7 +173,7 @@ def test_every_loss_and_optimizer_has_a_kernel():
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
-def test_the_model_is_the_best_epochs(make_job, configure, forwarding, lines, gpus):  # noqa: F811
+def test_the_model_is_the_best_epochs(make_job, configure, forwarding, lines, gpus):
     """A job that ends with its best epoch gives the same one."""
     device, given = Device(forwarding, 1) if gpus else CPU, REGRESSOR | {"learning_rate": 0.02, "wd": 1}
     longer = fit(make_job(labelled(410, "regressor")), configure(**given | {"epochs": 6}), device)

@@ -5,9 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from algorithms.pca.hyperparameters import PCAHyperparameters
-from tests.gpu.forwarded import compiled, cupy, forwarding
-
-__all__ = ["compiled", "configure", "cupy", "forwarding"]
 
 
 @pytest.fixture(scope="session")
