@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from algorithms.artifact import LoadedModel
     from serving.settings import Settings
 
-THREADS = 2  # of each worker: one computes, one takes in the next request or answers /ping meanwhile
+THREADS = 4  # of each worker: one computes, others take in requests, which may come slowly, or answer /ping
 GATHERED_THREADS = 32  # of a worker that gathers: as many requests can be in one batch
 GPU_GATHER = 0.002  # seconds
 GRACE = 25  # seconds to answer what has been accepted, of the 30 between the platform's SIGTERM and its SIGKILL

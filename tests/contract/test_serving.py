@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -335,6 +336,23 @@ def test_a_worker_that_dies_is_replaced(trained: JobFolder, features: np.ndarray
         while time.monotonic() < deadline and children(server.process.pid) in ([], [worker]):
             time.sleep(0.05)
         assert server.invoke(encoded(features, CSV), CSV).status == 200
+
+
+def test_clients_that_send_slowly_hold_nobody_up(trained: JobFolder, features: np.ndarray) -> None:
+    """Not even two of them at the only worker, each of which has a thread that waits for it."""
+    body = encoded(features, CSV)
+    with trained.serve(SAGEMAKER_MODEL_SERVER_WORKERS="1") as server, ExitStack() as stack:
+        slow = [stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", server.port))) for _ in range(2)]
+        for connection in slow:
+            connection.putrequest("POST", "/invocations")
+            connection.putheader("Content-Type", CSV)
+            connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body[:100])
+        wanted = server.invoke(body, CSV)
+        assert wanted.status == 200
+        for connection in slow:
+            connection.send(body[100:])
+        assert [connection.getresponse().read() for connection in slow] == [wanted.body] * 2
 
 
 def children(pid: int) -> list[int]:
