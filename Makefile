@@ -57,7 +57,7 @@ audit: .venv-audit/.ready ## ask a service of known vulnerabilities about every 
 test-images: .venv/.ready .venv-sagemaker/.ready images ## all images in a container engine, driven by the SageMaker Python SDK
 	INBUILT_IMAGE_TAG=$(firstword $(TAGS)) $(BIN)/python -m pytest tests/images $(ARGS)
 
-bench: .venv-bench/.ready .venv-mlserver/.ready .venv-mxnet/.ready ## Inbuilt beside what a user would pick instead; ALGORITHM=pca: one
+bench: .venv-bench/.ready .venv-image/.ready .venv-mlserver/.ready .venv-mxnet/.ready ## Inbuilt beside what a user would pick instead; ALGORITHM=pca: one
 	.venv-bench/bin/python -m benchmarks $(if $(filter command line environment,$(origin ALGORITHM)),--algorithm $(ALGORITHM)) $(ARGS)
 
 bench-hosts: .venv-bench/.ready images ## training on one, two and four containers, into docs/hosts.md
@@ -112,6 +112,12 @@ clean: ## remove environments and everything built
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q --disable-pip-version-check \
 	  -e '.[cpu]' pandas pyarrow scikit-learn protobuf 'sagemaker<3' gensim tomotopy rrcf myfm fastapi 'uvicorn[standard]'
+	touch $@
+
+# Our own programs, without the peers: xgboost imports scikit-learn and pandas where they are.
+.venv-image/.ready: pyproject.toml setup.py $(KERNELS)
+	test -d .venv-image || $(PYTHON) -m venv .venv-image
+	.venv-image/bin/python -m pip install -q --disable-pip-version-check -e '.[cpu]'
 	touch $@
 
 .PHONY: help dev demo test test-gpu lint format image images sbom audit test-images bench bench-gpu bench-hosts clean

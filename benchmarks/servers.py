@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from algorithms.machine import cpu_count
+from benchmarks.jobs import ours
 from benchmarks.measure import Absent, Timed
 
 HERE = Path(__file__).parent
@@ -95,7 +96,7 @@ def _mlserver(port: int, folder: Path) -> Sequence[object]:
 
 
 KINDS = {
-    "inbuilt": Kind(lambda _port, _folder: [BIN / "serve"], _ours),
+    "inbuilt": Kind(lambda _port, _folder: [ours("serve")], _ours),
     "Flask, gunicorn sync": _gunicorn("-k", "sync"),
     "Flask, gunicorn gthread": _gunicorn("-k", "gthread", "--threads", "2"),
     "FastAPI, uvicorn": Kind(

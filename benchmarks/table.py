@@ -40,7 +40,7 @@ def _about(results: Found) -> str:
         f"Python {m['python']}, {versions}.\n\nThe sides of a row take turns, after a round that does not count; "
         f"medians of {results['repeats']} rounds. Of our time: the median of the rounds' ratios, above 1 where we are "
         "ahead. Of its floor: how many times as long we take as the machine would for the arithmetic or the bytes "
-        "alone, at the rates measured beside the row."
+        "alone, at the rates measured beside the row. Our programs run with the packages of an image only."
     )
     if r := results["rates"]:
         text += (

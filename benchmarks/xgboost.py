@@ -51,8 +51,9 @@ def rows(size: Size, base: Path) -> Iterator[Row]:
         {"pandas and xgboost": lambda: jobs.peer_program(NAME, file, base / "peer", trees)},
     )
     booster = library()
-    booster.save_model(base / "model" / "xgboost-model.ubj")
-    model = algorithms.find(NAME).load(base / "model")
+    (base / "booster").mkdir()  # a folder of its own: all models of one answer together
+    booster.save_model(base / "booster" / "xgboost-model")
+    model = algorithms.find(NAME).load(base / "booster")
     for count, each in ((n, 1), (1, size(1000, 20))):
         parts = [np.ascontiguousarray(X[i : i + count]) for i in range(each)]
 
