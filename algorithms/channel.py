@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import formats
-from algorithms.algorithm import CSV, PARQUET
+from algorithms.algorithm import CSV, PARQUET, RECORDIO
 from algorithms.errors import UserError
-from algorithms.job import ChannelConfig
+from algorithms.job import ChannelConfig, Paths
 from algorithms.report import Report, log
+from algorithms.spool import Spool
 from formats import Batch, Expected, FormatError, parse_media_type
 from formats.batch import rebatch, require_finite
 
@@ -39,7 +40,10 @@ def _nothing(batch: Batch, first_row: int) -> None:
 
 
 class Channel:
-    """One input channel of a running job; each `epoch()` reads it once from the start."""
+    """One input channel of a running job; each `epoch()` gives its rows once, from the start.
+
+    Text and compressed files that will be read again are parsed once: their rows are kept on disk for later epochs.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Channel:
         self._stopped = stopped
         self._allows_missing = allows_missing
         self._epochs = 0
+        self._is_parsed = self.media_type != RECORDIO  # or decompressed, once a file has been seen to be
+        self._spool: Spool | None = None  # of the first whole pass
 
     @property
     def name(self) -> str:
@@ -89,11 +95,15 @@ class Channel:
         return formats.find(parse_media_type(self._content_type).name).MEDIA_TYPES[0]
 
     @contextmanager
-    def epoch(self, rows: int, expected: Expected, check: Check = _nothing) -> Iterator[Iterator[Batch]]:
+    def epoch(
+        self, rows: int, expected: Expected, check: Check = _nothing, *, again: Paths | None = None
+    ) -> Iterator[Iterator[Batch]]:
         """The next pass: batches of `rows` rows, the last one shorter; they end early when the job is told to stop.
 
         check: what the algorithm asks of rows besides being finite: called with the rows of a file, and the number of
-        the first one in it; raises FormatError. Leaving the block closes the file or FIFO, read to its end or not.
+        the first one in it; raises FormatError. Later passes must ask the same, for rows that are kept meet no check.
+        again: the job's folders, if there will be more passes. Rows are kept there if that makes these faster.
+        Leaving the block closes the file or FIFO, read to its end or not.
         Raises UserError for data that cannot be read, naming channel, file, row and column.
         """
         number, self._epochs = self._epochs, self._epochs + 1
@@ -108,7 +118,7 @@ class Channel:
 
         def produce() -> None:
             try:
-                for batch in self._read(number, rows, expected, check, closed):
+                for batch in self._passed(number, rows, expected, check, closed, again):
                     offer(batch)
                     if closed.is_set():
                         return
@@ -139,6 +149,44 @@ class Channel:
                 self.sample = item.rows(0, SAMPLE_ROWS)
             yield item
 
+    def _passed(
+        self,
+        number: int,
+        rows: int,
+        expected: Expected,
+        check: Check,
+        closed: threading.Event,
+        again: Paths | None,
+    ) -> Iterator[Batch]:
+        """The rows of a pass: those that an earlier one kept, or else those of the channel, kept if that helps."""
+        given = 0
+        if self._spool is not None and self._spool.answers(expected):
+            try:
+                for batch in self._reread(self._spool, number, rows):
+                    yield batch
+                    given += 1
+                return
+            except OSError as error:
+                self._spool.give_up(error)
+        wanted = self._spool is None and self.config.mode == "File"
+        spool: Spool | None = None
+        for count, batch in enumerate(self._read(number, rows, expected, check, closed)):
+            if again is not None and wanted and count == 0 and self._is_parsed:
+                spool = Spool(self.name, expected, again, self.files())
+            if spool is not None:
+                spool.add(batch)
+            if count >= given:
+                yield batch
+        if spool is not None and not closed.is_set():  # else rows may be missing
+            self._spool = spool
+
+    def _reread(self, spool: Spool, number: int, rows: int) -> Iterator[Batch]:
+        started, count = time.perf_counter(), 0
+        for batch in rebatch(spool.batches(), rows):
+            count += 1
+            yield batch
+        self._report.read(self._data / self.name, number, time.perf_counter() - started, count, spool.size)
+
     def _read(
         self, number: int, rows: int, expected: Expected, check: Check, closed: threading.Event
     ) -> Iterator[Batch]:
@@ -152,6 +200,7 @@ class Channel:
                     return
                 with self._opened(path) as raw:
                     source = _Source(raw)
+                    self._is_parsed = self._is_parsed or source.head == _GZIP_MAGIC
                     yield from self._checked(path, source, rows, expected, check)
                     size += source.size
 

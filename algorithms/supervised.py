@@ -10,6 +10,7 @@ import numpy as np
 from algorithms.channel import Channel
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
+from algorithms.job import Paths
 from formats import Batch, Expected, FormatError
 
 BINARY_LABELS = "0 or 1 for predictor_type 'binary_classifier'"
@@ -44,12 +45,18 @@ def block_rows(mini_batch_size: int, width: int | None, numbers: int) -> int:
 
 @contextmanager
 def share(
-    channel: Channel, cluster: Cluster, rows: int, width: int | None, check: Callable[[Batch, int], None]
+    channel: Channel,
+    cluster: Cluster,
+    rows: int,
+    width: int | None,
+    check: Callable[[Batch, int], None],
+    *,
+    again: Paths | None = None,
 ) -> Iterator[Iterator[Batch]]:
     """One pass over this host's rows, in batches of `rows`.
 
     Of a channel that all hosts read each one takes the rows whose number is its rank modulo the number of hosts.
-    All files must have the width of the first one: raises UserError.
+    All files must have the width of the first one: raises UserError. again: as `Channel.epoch` takes it.
     """
 
     def checked(batch: Batch, first_row: int) -> None:
@@ -61,7 +68,7 @@ def share(
         check(batch, first_row)
 
     parts = cluster.size if channel.config.replicated else 1
-    with channel.epoch(rows * parts, Expected(width, label_columns=1), checked) as source:
+    with channel.epoch(rows * parts, Expected(width, label_columns=1), checked, again=again) as source:
         yield source if parts == 1 else _every(source, cluster.rank, parts)
 
 
