@@ -5,6 +5,9 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ALGORITHMS := $(patsubst algorithms/%/__init__.py,%,$(wildcard algorithms/*/__init__.py))
 ALGORITHM ?= $(firstword $(ALGORITHMS))
 DEVICE ?= cpu
+FOR ?= 3.12
+# where a GPU is, CuPy, NumPy and what tests need are the machine's own
+GPU_ENV = $(if $(wildcard /proc/driver/nvidia/version /dev/nvidiactl),.venv-gpu,.venv)
 IMAGE = inbuilt-$(subst _,-,$(ALGORITHM))
 REPOSITORY = $(shell sed -n 's/^ *repository="\(.*\)",$$/\1/p' algorithms/$(ALGORITHM)/__init__.py 2>/dev/null)
 KIND = $(EXTRAS:%=-%)$(filter-out -cpu,-$(DEVICE))
@@ -63,11 +66,19 @@ bench: .venv-bench/.ready .venv-image/.ready .venv-mlserver/.ready .venv-mxnet/.
 bench-hosts: .venv-bench/.ready images ## training on one, two and four containers, into docs/hosts.md
 	$(CURDIR)/.venv-bench/bin/python -m benchmarks.scale_hosts --page $(ARGS)
 
-test-gpu: .venv/.ready ## the tests of what computes on a GPU; on a machine without one most of them skip, and say so
-	$(BIN)/python -m pytest tests/gpu algorithms/*/tests/test_on_device.py $(ARGS)
+test-gpu: $(GPU_ENV)/.ready ## the tests of what computes on a GPU; on a machine without one most of them skip, and say so
+	$(GPU_ENV)/bin/python -m pytest tests/gpu algorithms/*/tests/test_on_device.py $(ARGS)
 
-bench-gpu: .venv/.ready ## training cores on a GPU beside the CPU and the GPU's own limits
-	$(BIN)/python -m benchmarks.gpu_cores $(ARGS)
+bench-gpu: $(GPU_ENV)/.ready ## training cores on a GPU beside the CPU and the GPU's own limits
+	$(GPU_ENV)/bin/python -m benchmarks.gpu_cores $(ARGS)
+
+carry: ## wheels into dist/carry, for these two on a machine with a GPU and without a network; FOR=3.13: its Python
+	rm -rf dist/carry && mkdir -p dist
+	grep -hvE '^(#|numpy=|scipy=)' docker/requirements.lock docker/knn.lock > dist/carry.txt
+	$(PYTHON) -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --python-version $(FOR) \
+	  $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) \
+	  -d dist/carry -r dist/carry.txt 'setuptools>=80' 'Cython>=3.1'
+	@du -sh dist/carry
 
 clean: ## remove environments and everything built
 	rm -rf .venv .venv-* build dist *.egg-info demo-output
@@ -77,6 +88,15 @@ clean: ## remove environments and everything built
 .venv/.ready: pyproject.toml setup.py $(KERNELS)
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[cpu,test]'
+	touch $@
+
+# It sees the packages of the Python that made it, be that a virtual environment, too. Without a network all else is in dist/carry.
+.venv-gpu/.ready: pyproject.toml setup.py $(KERNELS)
+	test -d .venv-gpu || $(PYTHON) -m venv --system-site-packages --without-pip .venv-gpu
+	$(PYTHON) -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+	  > "$$(.venv-gpu/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/machine.pth"
+	$(PYTHON) -m pip --python .venv-gpu/bin/python install -q --disable-pip-version-check \
+	  $(if $(wildcard dist/carry/*.whl),--no-index --find-links dist/carry) -e '.[cpu]'
 	touch $@
 
 .venv/.ready-demo: .venv/.ready
@@ -120,4 +140,4 @@ clean: ## remove environments and everything built
 	.venv-image/bin/python -m pip install -q --disable-pip-version-check -e '.[cpu]'
 	touch $@
 
-.PHONY: help dev demo test test-gpu lint format image images sbom audit test-images bench bench-gpu bench-hosts clean
+.PHONY: help dev demo test test-gpu carry lint format image images sbom audit test-images bench bench-gpu bench-hosts clean

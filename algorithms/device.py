@@ -27,6 +27,7 @@ from formats import Batch
 
 DRIVER = Path("/proc/driver/nvidia/version")  # is there where the driver of a GPU is, in a container of CUDA too
 PATIENCE = 120.0  # seconds for a GPU to answer, its libraries being read for the first time
+PIECE = 2**25  # numbers, 128 MiB, that answering takes at a time besides the model, however large a request is
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,17 @@ class Device:
         """The array for the host to read, after all that was asked of the device before: on a CPU itself."""
         result: NDArray[Any] = self.xp.asnumpy(array) if self.gpus else array
         return result
+
+    def answers(self, X: NDArray[np.float32], of: Callable[[Any], Any], besides: int) -> NDArray[Any]:
+        """What `of` makes of dense rows (n, d), n > 0, where they are computed with, one answer a row, on the host.
+
+        besides: numbers that it takes for a row, beside the row
+        """
+        rows = max(1, PIECE // (X.shape[1] + besides))
+        pieces = [X[start : start + rows] for start in range(0, len(X), rows)]
+        with np.errstate(over="ignore", invalid="ignore"):  # a GPU does not tell either: answers are looked at
+            found = [self.get(of(self.put(piece))) for piece in pieces]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def ahead(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same batches, their features and labels where they are computed with, valid until the next is asked for.

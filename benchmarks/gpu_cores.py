@@ -116,6 +116,9 @@ def linear_learner(rows: int, d: int = 4096, models: int = 32) -> Core:
     return Core(f"linear learner, batch {rows}", make, batches, 200, 4, 4.0 * rows * d * models, "float32", 2)
 
 
+CORES = ((kmeans, 5000), (kmeans, 50_000), (pca, 1024), (linear_learner, 1000), (linear_learner, 10_000))
+
+
 def timed(device: Device, run: Callable[[], Any]) -> float:
     """Median seconds of REPEATS runs after one to warm up, to the end of what the device was asked."""
     times = []
@@ -134,18 +137,18 @@ def wait(device: Device) -> None:
         device.xp.cuda.get_current_stream().synchronize()
 
 
-def limits(device: Device) -> dict[str, float]:
+def limits(device: Device, side: int = 8192, numbers: int = 2**28) -> dict[str, float]:
     """Measured here: flops a second of large products, and bytes a second of copies to the device and on it."""
     xp, found = device.xp, {}
     for dtype in ("float32", "float64"):
-        A = xp.ones((8192, 8192), dtype)
-        found[dtype] = 2 * 8192.0**3 / timed(device, lambda A=A: A @ A)
-    there = xp.ones(2**28, np.float32)
-    found["memory"] = 2.0**31 / timed(device, lambda: there.copy())  # read and written
-    pinned = device.xp.cuda.alloc_pinned_memory(2**30)
-    here = np.frombuffer(pinned, np.float32, 2**28)
+        A = xp.ones((side, side), dtype)
+        found[dtype] = 2.0 * side**3 / timed(device, lambda A=A: A @ A)
+    there = xp.ones(numbers, np.float32)
+    found["memory"] = 8.0 * numbers / timed(device, lambda: there.copy())  # read and written
+    pinned = device.xp.cuda.alloc_pinned_memory(4 * numbers)
+    here = np.frombuffer(pinned, np.float32, numbers)
     here[:] = 1
-    found["bus"] = 2.0**30 / timed(device, lambda: there.set(here))
+    found["bus"] = 4.0 * numbers / timed(device, lambda: there.set(here))
     return found
 
 
@@ -197,7 +200,7 @@ def main() -> int:
     device = decision.opened()
     at_most = limits(device)
     print(json.dumps({"machine": decision.sentence} | {name: f"{rate:.4g} a second" for name, rate in at_most.items()}))
-    for make, rows in ((kmeans, 5000), (kmeans, 50_000), (pca, 1024), (linear_learner, 1000), (linear_learner, 10_000)):
+    for make, rows in CORES:
         found = measure(make(rows), device, at_most, share)
         print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}), flush=True)
     return 0

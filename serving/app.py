@@ -17,12 +17,13 @@ from algorithms.artifact import LoadedModel
 from algorithms.errors import UserError
 from formats import FormatError, MediaType, NotAcceptableError, UnknownMediaTypeError, parse_media_type
 from formats.batch import require_finite
-from serving.gathering import Gathering, Viewed
+from serving.gathering import CALLERS, Gathering, Viewed
 from serving.settings import MIB, Settings
 
 log = logging.getLogger("gunicorn.error")
 
 _ANYTHING = "*/*"
+MOST_CONCURRENT = 100  # that the platform knows (guide, "How Containers Serve Requests")
 
 
 def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
@@ -45,7 +46,7 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     @app.get("/execution-parameters")
     def execution_parameters() -> Response:
         return jsonify(
-            MaxConcurrentTransforms=min(settings.workers, 100),
+            MaxConcurrentTransforms=min(settings.workers * (CALLERS if settings.gather else 1), MOST_CONCURRENT),
             BatchStrategy="MULTI_RECORD",
             MaxPayloadInMB=0 if settings.body_limit is None else max(1, settings.body_limit // MIB),
         )

@@ -18,6 +18,7 @@ from algorithms.algorithm import Model
 from formats import Batch, Columns
 from formats.batch import concatenate
 
+CALLERS = 32  # at a time, of a worker that gathers: as many requests can be in one batch
 MOST_ROWS = 65536  # of a gathered batch; what is gathered is one request more than fits at most
 Question = Callable[[Any, Batch], Columns]  # to a model, on a batch
 

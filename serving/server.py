@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from serving.settings import Settings
 
 THREADS = 4  # of each worker: one computes, others take in requests, which may come slowly, or answer /ping
-GATHERED_THREADS = 32  # of a worker that gathers: as many requests can be in one batch
 GPU_GATHER = 0.002  # seconds
 GRACE = 25  # seconds to answer what has been accepted, of the 30 between the platform's SIGTERM and its SIGKILL
 
@@ -53,12 +52,13 @@ def placed(loaded: LoadedModel, settings: Settings, wanted: str) -> tuple[Loaded
 
     A GPU is for one process, which opens it: it does not survive a fork.
     """
-    from algorithms.device import decide, look_apart
+    from algorithms.device import DRIVER, decide, look_apart
     from serving.gathering import Gathering
 
     on_device = loaded.algorithm.on_device
     if on_device is None:
-        return loaded, settings, f"{loaded.algorithm.name} answers on the CPU." if wanted == "gpu" else ""
+        unused = wanted == "gpu" or (wanted == "auto" and DRIVER.exists())
+        return loaded, settings, f"{loaded.algorithm.name} answers on the CPU only; no GPU is used." if unused else ""
     decision = decide(wanted, loaded.algorithm.name, loaded.algorithm.devices, look_apart)
     if not decision.gpu:
         return loaded, settings, decision.sentence
@@ -91,6 +91,8 @@ def server(app: Flask, settings: Settings, name: str, self_test: Callable[[], No
 
 
 def _gunicorn(settings: Settings, name: str, self_test: Callable[[], None]) -> dict[str, Any]:
+    from serving.gathering import CALLERS
+
     def begin(worker: Any) -> None:
         # In the worker: GNU OpenMP, which some models compute with, does not survive a fork. Failing stops the server.
         self_test()
@@ -100,7 +102,7 @@ def _gunicorn(settings: Settings, name: str, self_test: Callable[[], None]) -> d
         "bind": f"0.0.0.0:{settings.port}",
         "workers": settings.workers,
         "worker_class": "gthread",
-        "threads": GATHERED_THREADS if settings.gather else THREADS,
+        "threads": CALLERS + 1 if settings.gather else THREADS,  # the last one for /ping
         "preload_app": True,
         "timeout": settings.timeout,
         "graceful_timeout": GRACE,

@@ -9,7 +9,7 @@ from algorithms.algorithm import CSV, LIBSVM, RECORDIO, Algorithm, ChannelSpec, 
 from algorithms.factorization_machines.fit import evaluate, fit
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
 from algorithms.factorization_machines.metrics import LOGGED, LOSSES, SCORES
-from algorithms.factorization_machines.model import FactorizationMachine
+from algorithms.factorization_machines.model import FactorizationMachine, placed
 
 algorithm = Algorithm(
     name="factorization_machines",
@@ -28,4 +28,6 @@ algorithm = Algorithm(
     ),
     content_types=(RECORDIO, LIBSVM, CSV),
     devices=("cpu", "gpu"),
+    on_device=placed,
+    self_test=FactorizationMachine.self_test,
 )

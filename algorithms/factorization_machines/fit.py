@@ -104,10 +104,11 @@ class Training:
     def epoch(self, number: int) -> None:
         """One pass over the channel `train`."""
         job, h = self.job, self.h
-        rows = block_rows(h.mini_batch_size, self._row, BLOCK)
+        rows, again = block_rows(h.mini_batch_size, self._row, BLOCK), job.paths if h.epochs > 1 else None
         before, self._sums, self._batches = self._sums, sums_of(h.predictor_type), 0
         mine = entries = 0
-        with share(job.channels["train"], job.cluster, rows, h.feature_dim, label_check(*label_rule(h))) as source:
+        check = label_check(*label_rule(h))
+        with share(job.channels["train"], job.cluster, rows, h.feature_dim, check, again=again) as source:
             blocks = job.cluster.in_step(source, h.feature_dim, job.stopped)
             if self._learner is None:
                 with job.report.timed("initialize.time"):
@@ -216,7 +217,7 @@ class Training:
             raise self._divergence("the model has infinite or NaN weights")
         if not all(map(_is_finite, learner.squares)):
             raise self._divergence("the square of a gradient was beyond float32, so that its weight learned no more")
-        return FactorizationMachine(learner.factors, learner.linear, learner.bias, self.h.predictor_type)
+        return FactorizationMachine(learner.factors, learner.linear, learner.bias, self.h.predictor_type, self._device)
 
 
 def _is_finite(array: Dense) -> bool:

@@ -1,4 +1,4 @@
-"""A factorization machine while it learns from dense rows on a GPU: a few matrix products a step, and one kernel."""
+"""A factorization machine on a GPU, of dense rows: a few matrix products a step and one kernel, and what it answers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from algorithms.cluster import Cluster
 from algorithms.device import Device
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
 from algorithms.factorization_machines.learner import BETA_1, BETA_2, Learner, Term
+from formats.batch import Dense
+
+LOST = 1e9  # how much less than its terms a sum in float64 may be, to be sure to 1e-5 of it
 
 # Adam as in _factorization.pyx, `move`; `occurs` says of a feature whether a row of the mini-batch has it
 ADAM = """
@@ -32,6 +35,36 @@ def step_bytes(feature_dim: int, num_factors: int, rows: int) -> int:
     which of them are 0.
     """
     return 4 * feature_dim * (7 * (2 + num_factors) + 4 * rows)
+
+
+def model_bytes(feature_dim: int, num_factors: int) -> int:
+    """Memory on the device that Scores takes to begin with: the factors, in float64, and their squares."""
+    return feature_dim * ((4 + 8 + 8) * num_factors + 4 + 8 + 8)
+
+
+class Scores:
+    """What a trained machine makes of dense rows, (n,) float32.
+
+    In float64: of (x v_f)^2 and the sum of (x_i v_if)^2 (see DeviceLearner) float32 would leave few digits of their
+    difference where one feature outweighs the others. Where float64 leaves few as well, the answer is NaN. The kernel
+    for CPUs takes no difference.
+    """
+
+    def __init__(self, device: Device, factors: Dense, linear: Dense, bias: Dense) -> None:
+        self._device, self._bias = device, float(bias[0])
+        self._V, self._w = device.put(factors).astype(np.float64), device.put(linear).astype(np.float64)
+        self._lengths = (self._V * self._V).sum(axis=1)
+
+    def __call__(self, X: Dense) -> Dense:
+        """Of rows (n, N) on the host; infinite where float32 cannot hold it, NaN where it is not known."""
+        return self._device.answers(X, self._of, 5 * X.shape[1] + 4 * self._V.shape[1])
+
+    def _of(self, X: Any) -> Any:
+        X, xp = X.astype(np.float64), self._device.xp
+        S = X @ self._V
+        squares, own = (S * S).sum(axis=1), (X * X) @ self._lengths
+        sums = X @ self._w + (squares - own) / 2 + self._bias
+        return xp.where(squares + own > LOST * xp.abs(sums), np.nan, sums).astype(np.float32)
 
 
 class DeviceLearner(Learner):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.algorithm import Metric
-from algorithms.device import CPU, Device, dense_only
+from algorithms.device import CPU, Device, dense_only, roomy
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
 from algorithms.kmeans.hyperparameters import KMeansHyperparameters
@@ -22,7 +22,7 @@ from algorithms.kmeans.initialise import plus_plus_rows, uniform_rows
 from algorithms.kmeans.lloyd import Lloyd
 from algorithms.kmeans.model import KMeansModel
 from algorithms.kmeans.nearest import TOO_LARGE, distances, nearest
-from algorithms.kmeans.on_device import REPORTED_ROWS, Centers
+from algorithms.kmeans.on_device import REPORTED_ROWS, Centers, step_bytes
 from algorithms.report import Counters, log
 from formats import Batch, Expected
 from formats.batch import Dense, concatenate
@@ -76,8 +76,9 @@ def fit(job: Job, hyperparameters: KMeansHyperparameters, device: Device = CPU) 
     expected = Expected(hyperparameters.feature_dim, label_columns=None)
     counters, started, records = Counters(), time.perf_counter(), 0
     state: State | None = None
+    again = job.paths if hyperparameters.epochs > 1 else None
     for epoch in range(hyperparameters.epochs):
-        with train.epoch(hyperparameters.mini_batch_size, expected) as batches:
+        with train.epoch(hyperparameters.mini_batch_size, expected, again=again) as batches:
             if state is None:
                 with report.timed("initialize.time"):
                     state, first = initialise(job, hyperparameters, batches, random, device)
@@ -132,7 +133,8 @@ def initialise(
         log.warning("%d centers were asked for, but there are only %d rows: each of them becomes a center", K, total)
         K = total
     choose = plus_plus_rows if hyperparameters.init_method == "kmeans++" else uniform_rows
-    device = dense_only(device, rows)
+    needed = step_bytes(hyperparameters.feature_dim, K, hyperparameters.mini_batch_size)
+    device = roomy(dense_only(device, rows), needed, f"A step with {K} centers")
     return State.starting_at(choose(job.cluster, rows.features, K, random), device), first
 
 

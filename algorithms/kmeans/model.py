@@ -45,7 +45,7 @@ class KMeansModel:
 
         Raises UserError for rows so far away that float32 cannot say how far.
         """
-        if self.device.gpus and not batch.is_sparse:
+        if self.device.gpus and len(batch) and not batch.is_sparse:
             found = self.on_device.nearest(self.device.put(batch.features))
             labels, squared = map(self.device.get, found)
         else:

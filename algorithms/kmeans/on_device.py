@@ -11,6 +11,14 @@ from algorithms.kmeans.nearest import Nearest
 REPORTED_ROWS = 64  # of each batch, at least, that the log's mean squared distance is computed from
 
 
+def step_bytes(d: int, centers: int, rows: int) -> int:
+    """Memory on the device that a step takes: sums of rows for each center, in float64, and what is made of them.
+
+    Two batches of rows and one that is shifted; for each row and center the cost, and whether it is the nearest.
+    """
+    return 56 * d * centers + 4 * rows * (3 * d + 3 * centers)
+
+
 class Centers:
     """C (K, d) float32, an array of `xp`, as are all that its methods take and give."""
 

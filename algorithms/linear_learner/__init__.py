@@ -9,7 +9,7 @@ from algorithms.algorithm import CSV, RECORDIO, Algorithm, ChannelSpec, Metric
 from algorithms.linear_learner.evaluation import evaluate
 from algorithms.linear_learner.fit import fit
 from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
-from algorithms.linear_learner.model import LinearModel
+from algorithms.linear_learner.model import LinearModel, placed
 
 SCORES = {
     "binary_classification_accuracy": None,
@@ -50,4 +50,6 @@ algorithm = Algorithm(
     ),
     content_types=(RECORDIO, CSV),
     devices=("cpu", "gpu"),
+    on_device=placed,
+    self_test=LinearModel.self_test,
 )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from algorithms.device import CPU, Device, dense_only
+from algorithms.device import CPU, Device, dense_only, roomy
 from algorithms.errors import UserError
 from algorithms.job import Job, NothingLearned
 from algorithms.linear_learner.class_weights import class_weights, number_of_classes, rows_of_classes
@@ -23,6 +23,7 @@ from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparamete
 from algorithms.linear_learner.labels import check_of_labels
 from algorithms.linear_learner.loss import Loss
 from algorithms.linear_learner.model import LinearModel
+from algorithms.linear_learner.on_device import product, step_bytes
 from algorithms.linear_learner.scaler import Scaler, moments
 from algorithms.linear_learner.selection import Assessment, Candidate, as_threshold, metric, objective_name
 from algorithms.machine import cpu_count
@@ -99,10 +100,10 @@ class Training:
     def epoch(self, number: int) -> NDArray[np.float64]:
         """One pass over the channel `train`. Returns the mean loss of each model while it learned, (m,)."""
         job, size = self.job, self.h.mini_batch_size
-        rows = block_rows(size, self._width, BLOCK)
+        rows, again = block_rows(size, self._width, BLOCK), job.paths if self.h.epochs > 1 else None
         n, mine, blocks = 0.0, 0, 0
         total: Any = 0.0
-        with share(job.channels["train"], job.cluster, rows, self._width, self._check) as source:
+        with share(job.channels["train"], job.cluster, rows, self._width, self._check, again=again) as source:
             if self._groups is None:
                 with job.report.timed("initialize.time"):
                     source = self._initialise(source)
@@ -160,6 +161,7 @@ class Training:
         # Several hosts wait for each other in every step, of sparse rows SciPy keeps the interpreter's lock, and the
         # thread that reads fills a CPU of its own.
         device = dense_only(self._device, Batch(sparse.csr_array((0, self._width))) if is_sparse else None)
+        device = roomy(device, step_bytes(h, self._width, len(self._chosen), BLOCK), "A step over dense rows")
         # where a GPU and a CPU round apart, hosts' models would differ
         self._device = device if job.cluster.total(device.gpus) == job.cluster.size else CPU
         alone = job.cluster.size == 1 and not is_sparse and not self._device.gpus
@@ -241,13 +243,14 @@ class Training:
         """All models on a channel's rows; None for a job that was stopped meanwhile."""
         job = self.job
         weights, bias = self._raw()
+        margins_of = product(self._device, weights)
         assessment = Assessment(self.h, self._raw_loss, self._class_weights, len(self._chosen), **wanted)
-        rows = max(1, min(ASSESSED_ROWS, SCORES_AT_ONCE // len(bias)))
-        with share(job.channels[channel], job.cluster, rows, self._width, self._check) as batches:
+        rows, again = max(1, min(ASSESSED_ROWS, SCORES_AT_ONCE // len(bias))), job.paths if self.h.epochs > 1 else None
+        with share(job.channels[channel], job.cluster, rows, self._width, self._check, again=again) as batches:
             for batch in batches:
                 assert batch.labels is not None  # noqa: S101 - checked while it was read
                 with np.errstate(all="ignore"):
-                    margins = batch.features @ weights
+                    margins = margins_of(batch.features)
                     margins += bias
                 assessment.add(margins, batch.labels)
         if self.stopped:
@@ -297,4 +300,5 @@ class Training:
             h.predictor_type,
             h.loss_function,
             as_threshold(h.loss_function, candidates[best].margin),
+            self._device,
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
 
+from algorithms.device import CPU, PIECE, Device, roomy
 from algorithms.errors import UserError
 from algorithms.linear_learner import archive
 from algorithms.linear_learner.archive import Archive, Operator
@@ -32,6 +33,7 @@ class LinearModel:
     bias:      (C,) float32
     loss:      what it was trained with, by the guide's name; `hinge_loss` answers margins, not probabilities
     threshold: the least score of a row that a binary classifier labels 1; 0 to 1, or with `hinge_loss` any number
+    device:    where margins of dense rows are computed; the arrays are on the host wherever the model was trained
     """
 
     weights: Dense
@@ -39,6 +41,7 @@ class LinearModel:
     predictor_type: Predictor
     loss: str
     threshold: float = 0.5
+    device: Device = CPU
 
     @property
     def width(self) -> int:
@@ -49,6 +52,11 @@ class LinearModel:
     def _columns(self) -> Dense:
         """The weights as (d, C), in the order in which a sparse product reads them."""
         return np.ascontiguousarray(self.weights.T)
+
+    @cached_property
+    def _on_device(self) -> Any:
+        """The same in the device's memory."""
+        return self.device.put(self._columns)
 
     @cached_property
     def boundary(self) -> np.float32:
@@ -67,7 +75,10 @@ class LinearModel:
         """(n, C) float32: features weights' + bias. Raises UserError where float32 cannot hold it."""
         with np.errstate(over="ignore", invalid="ignore"):
             dense = isinstance(features, np.ndarray)
-            margins: Dense = features @ (self.weights.T if dense else self._columns)
+            if dense and self.device.gpus and len(features):
+                margins: Dense = self.device.answers(features, lambda X: X @ self._on_device, len(self.bias))
+            else:
+                margins = features @ (self.weights.T if dense else self._columns)
             margins += self.bias
         if first_not_finite(margins.reshape(-1).view(np.uint32)) >= 0:
             raise UserError(TOO_LARGE)
@@ -88,6 +99,10 @@ class LinearModel:
         score = margin if self.loss == "hinge_loss" else expit(margin)
         return {"score": score, "predicted_label": (margin >= self.boundary).astype(np.float32)}
 
+    def self_test(self, batch: Batch) -> Columns:
+        """The scores: the label of a row next to the boundary is another where a device rounds otherwise."""
+        return {"score": self.predict(batch)["score"]}
+
     def save(self, directory: Path) -> None:
         """Writes `model_algo-1`: a ZIP that MXNet's `Module.load('mx-mod', 0)` opens once it is unpacked."""
         described: dict[str, object] = {"predictor_type": self.predictor_type, "loss": self.loss}
@@ -107,6 +122,11 @@ class LinearModel:
             rule = "of 2 classes or more" if classes == 1 else "of one output"
             raise UserError(f"{path} is not a linear model: a {predictor_type} must be {rule}, got {classes}")
         return cls(found.weights, found.bias, predictor_type, loss, _threshold(path, found, loss))
+
+
+def placed(model: LinearModel, device: Device) -> LinearModel:
+    """The model that answers dense rows from the device, if that has room for it."""
+    return replace(model, device=roomy(device, 4 * (model.weights.size + PIECE), "The model"))
 
 
 def softmax(margins: Dense) -> Dense:

@@ -6,7 +6,7 @@ kernel for the losses and one for the weights. kernels.py has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,30 @@ from numpy.typing import NDArray
 
 from algorithms.cluster import Cluster
 from algorithms.device import Device
+from algorithms.linear_learner.hyperparameters import LinearLearnerHyperparameters
 from algorithms.linear_learner.kernels import Kernels
 from algorithms.linear_learner.trainer import Trainer
+from algorithms.supervised import block_rows
+from formats.batch import Dense
+
+
+def step_bytes(h: LinearLearnerHyperparameters, d: int, models: int, block: int) -> int:
+    """Memory on the device that a step over dense rows takes, the models included; block: numbers that come together.
+
+    Weights, means, what the optimizer knows of them, gradients and what these are made of; two blocks of rows, a
+    mini-batch less the shift and scaled, and its scores, losses, slopes, and what a softmax is made of.
+    """
+    columns = models * (h.num_classes if h.predictor_type == "multiclass_classifier" else 1)
+    rows = h.mini_batch_size
+    return 4 * (9 * d * columns + 2 * block_rows(rows, d, block) * (d + 1) + rows * (2 * d + 9 * columns))
+
+
+def product(device: Device, W: Dense) -> Callable[[Any], Dense]:
+    """What multiplies rows on the host by W (d, c): dense ones on the device."""
+    if not device.gpus:
+        return lambda X: X @ W
+    there, c = device.put(W), W.shape[1]
+    return lambda X: device.answers(X, lambda rows: rows @ there, c) if isinstance(X, np.ndarray) and len(X) else X @ W
 
 
 class DeviceTrainer(Trainer):

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +28,7 @@ def kernels_of(module):
             self._ins = [each.split() for each in in_params.split(",")]
             self._outs = [each.split() for each in out_params.split(",")]
             every = self._ins + self._outs
+            assert not {"i", "n"} & {each for _, each in every}  # CuPy's own words
             self._run = _compiled(
                 SOURCE.format(
                     preamble=preamble,
@@ -62,6 +64,7 @@ def kernels_of(module):
     return ElementwiseKernel
 
 
+@cache
 def _compiled(source):
     with TemporaryDirectory() as folder:
         path = Path(folder, "kernel.cpp")

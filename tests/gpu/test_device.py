@@ -1,6 +1,7 @@
 """What is computed with, and what is said of it: real programs, with and without a GPU, or a CuPy that forwards."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import algorithms
+from algorithms import device as device_module
 from algorithms.device import CPU, Device, Found, decide, look, look_apart
 from algorithms.errors import UserError
 from formats import Batch
@@ -49,6 +51,18 @@ def test_the_cpu_is_used_where_it_is_asked_for_and_nobody_looks() -> None:
         decision = decide(wanted, "x", ("cpu",), never)
         assert decision.sentence.startswith("x computes on the CPU only, as in the guide")
         assert not decision.gpu
+
+
+@pytest.mark.parametrize("name", CPU_ONLY)
+@pytest.mark.parametrize(
+    ("wanted", "driver", "said"), [("auto", True, 1), ("gpu", True, 1), ("cpu", True, 0), ("auto", False, 0)]
+)
+def test_an_algorithm_of_the_cpu_says_so_where_a_gpu_is(tmp_path, monkeypatch, name, wanted, driver, said) -> None:
+    (tmp_path / "version").touch()
+    monkeypatch.setattr(device_module, "DRIVER", tmp_path / ("version" if driver else "absent"))
+    decision = decide(wanted, name, algorithms.find(name).devices)
+    unused = said * ": the GPU is not used"
+    assert decision.sentence == f"{name} computes on the CPU only, as in the guide{unused}."
 
 
 def test_a_gpu_that_is_asked_for_and_not_there_is_the_users() -> None:
@@ -164,21 +178,26 @@ def test_a_whole_job_where_cupy_forwards(job_folder, name: str) -> None:
         np.testing.assert_allclose(there[column], here[column], rtol=1e-4, atol=1e-4)
 
 
-def test_an_algorithm_without_code_for_a_gpu_says_so(job_folder) -> None:
-    job = folder_of(job_folder, CPU_ONLY[0])
-    job.environment |= {"PYTHONPATH": str(FOLDER), "INBUILT_DEVICE": "gpu"}
+def test_only_one_file_imports_cupy() -> None:
+    """And that only where it is installed and wanted: an image for CPU has none."""
+    root = Path(algorithms.__file__).parents[1]
+    sources = [path for folder in ("formats", "algorithms", "serving") for path in (root / folder).glob("**/*.py")]
+    importing = re.compile(r"^\s*(import|from) cupyx?\b|import_module\(.cupyx?\b", re.MULTILINE)
+    assert [path.name for path in sources if importing.search(path.read_text())] == ["device.py"]
+
+
+@pytest.mark.parametrize(("name", "wanted"), [(BOTH[0], "cpu"), *((name, "gpu") for name in CPU_ONLY)])
+def test_programs_that_use_no_gpu_import_no_cupy(job_folder, tmp_path: Path, name: str, wanted: str) -> None:
+    """One that would fail is there; an algorithm without code for a GPU says that it computes on the CPU."""
+    job = folder_of(job_folder, name)
+    (tmp_path / "cupy.py").write_text("raise SystemError('imported')")
+    job.environment |= {"PYTHONPATH": str(tmp_path), "INBUILT_DEVICE": wanted}
     ended = job.train()
     assert ended.exit_code == 0, ended.failure
-    assert f"{CPU_ONLY[0]} computes on the CPU only, as in the guide" in ended.log
     assert "Number of GPUs being used: 0\n" in ended.log
-
-
-def test_cupy_is_not_imported_where_the_cpu_is_wanted(tmp_path: Path) -> None:
-    (tmp_path / "cupy.py").write_text("raise SystemError('imported')")
-    program = "from algorithms.device import decide; print(decide('cpu', 'x', ('cpu', 'gpu')).opened().gpus)"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "0\n"
+    assert f"{name} computes on the CPU{' only, as in the guide' if name in CPU_ONLY else ', as'}" in ended.log
+    with job.serve() as served:
+        assert served.invoke(encoded(example(name).rows(3, seed=1)[0], RECORDIO), RECORDIO).status == 200
 
 
 @pytest.mark.parametrize(

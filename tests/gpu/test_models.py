@@ -28,6 +28,12 @@ def trained(name: str, make_job, device: Device):
     return algorithm.fit(make_job(case.rows(1000, seed=0)), h, device=device)
 
 
+def on_gpu(name: str, make_job, cupy):
+    """Trained there, and placed there to answer."""
+    device = Device(cupy, 1)
+    return algorithms.find(name).on_device(trained(name, make_job, device), device)
+
+
 def close(one, other) -> None:
     assert one.keys() == other.keys()
     for name, column in one.items():
@@ -54,7 +60,7 @@ def test_models_move_between_devices(name: str, make_job, cupy, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", PLACED)
 def test_a_row_is_answered_alike_alone_and_among_others(name: str, make_job, cupy) -> None:
-    model = trained(name, make_job, Device(cupy, 1))
+    model = on_gpu(name, make_job, cupy)
     rows = example(name).rows(300, seed=2)[0]
     together = model.predict(Batch(rows))
     for i in (0, 150, 299):
@@ -63,7 +69,7 @@ def test_a_row_is_answered_alike_alone_and_among_others(name: str, make_job, cup
 
 @pytest.mark.parametrize("name", PLACED)
 def test_requests_without_rows_and_with_sparse_ones(name: str, make_job, cupy) -> None:
-    model = trained(name, make_job, Device(cupy, 1))
+    model = on_gpu(name, make_job, cupy)
     rows = example(name).rows(20, seed=3)[0]
     close(model.predict(Batch(rows)), model.predict(Batch(sparse.csr_array(rows))))
     for column in model.predict(Batch.empty(rows.shape[1])).values():
@@ -74,7 +80,7 @@ def test_refusals_are_the_same(make_job, cupy) -> None:
     """Rows beyond float32: each device refuses them, or gives the same answer."""
     refused = 0
     for name in PLACED:
-        model, algorithm = trained(name, make_job, Device(cupy, 1)), algorithms.find(name)
+        model, algorithm = on_gpu(name, make_job, cupy), algorithms.find(name)
         signs = np.where(np.random.default_rng(0).random((3, model.width)) < 0.5, -1, 1)
         batch = Batch((signs * 3e38).astype(np.float32))
         here, there = (outcome(each, batch) for each in (algorithm.on_device(model, CPU), model))

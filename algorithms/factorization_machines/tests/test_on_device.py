@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import algorithms
+from algorithms import device as device_module
 from algorithms.cluster import Cluster
 from algorithms.device import CPU, Device
 from algorithms.errors import UserError
 from algorithms.factorization_machines.fit import UNREAD, fit, nonzeros
 from algorithms.factorization_machines.hyperparameters import FactorizationMachinesHyperparameters
 from algorithms.factorization_machines.learner import Learner
+from algorithms.factorization_machines.model import FactorizationMachine
 from algorithms.factorization_machines.on_device import DeviceLearner
+from formats import Batch
 from tests.hosts import on_hosts
 
 N, K = 9, 4
@@ -173,3 +177,64 @@ def test_what_is_not_for_a_gpu_is_computed_on_the_cpu(make_job, forwarding, line
     assert here.factors.tobytes() == there.factors.tobytes()
     assert (forwarding.copies, forwarding.waits) == ([], 0)
     assert lines.count(said) == 1
+
+
+def machine(kind="regressor"):
+    random = np.random.default_rng(5)
+    factors, linear, bias = (random.normal(size=shape).astype(np.float32) for shape in ((N, K), N, 1))
+    return FactorizationMachine(factors, linear, bias, kind)
+
+
+def on(cupy, model):
+    return algorithms.find("factorization_machines").on_device(model, Device(cupy, 1))
+
+
+@pytest.mark.parametrize("kind", ["regressor", "binary_classifier"])
+@pytest.mark.parametrize("piece", [2**20, 200])
+def test_dense_rows_are_answered_on_the_device(cupy, monkeypatch, kind, piece):
+    """As on the CPU, in pieces too, and of a row alone, or sparse."""
+    here = machine(kind)
+    there = on(cupy, here)
+    monkeypatch.setattr(device_module, "PIECE", piece)
+    X, _ = rows_of(70)
+    for rows in (X, X[:1], X[:0], sparse.csr_array(X)):
+        expected, found = here.predict(Batch(rows)), there.predict(Batch(rows))
+        assert expected.keys() == found.keys()
+        for name, column in expected.items():
+            assert (found[name].shape, found[name].dtype) == (column.shape, column.dtype)
+            np.testing.assert_allclose(found[name], column, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_pair_by_hand(cupy):
+    ones = np.ones((3, 2), np.float32)
+    model = on(cupy, FactorizationMachine(ones, ones[:, 0], ones[:1, 0], "regressor"))
+    rows = np.array([[2, 3, 0], [5, 0, 0], [0, 0, 0], [1, 1, 1]], np.float32)
+    assert model.predict(Batch(rows))["score"].tolist() == [1 + 5 + 2 * 6, 1 + 5, 1, 1 + 3 + 2 * 3]
+
+
+@pytest.mark.parametrize("great", [1e3, 1e6, 1e9, 1e12, 1e15, 1e18])
+def test_a_feature_that_outweighs_the_others(cupy, great):
+    """Of the difference of two squares little or nothing is left; alone, it has no pair to leave anything of."""
+    here, random = machine(), np.random.default_rng(0)
+    X = random.normal(size=(20, N)).astype(np.float32)
+    X[:, 3] = great
+    X[10:, :3] = X[10:, 4:] = 0
+    expected, found = (model.predict(Batch(X))["score"] for model in (here, on(cupy, here)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_sums_beyond_float32_are_refused(cupy):
+    X = np.full((3, N), 3e38, np.float32)
+    for model in (machine(), on(cupy, machine())):
+        with pytest.raises(UserError, match="too large"):
+            model.predict(Batch(X))
+
+
+def test_one_request_waits_once(forwarding):
+    on(forwarding, machine()).predict(Batch(rows_of(9)[0]))
+    assert forwarding.waits == 1
+
+
+def test_a_server_without_room_on_its_gpu_answers_from_the_cpu(forwarding, monkeypatch):
+    monkeypatch.setenv("FORWARDED_MEMORY", "1000")
+    assert on(forwarding, machine()).device == CPU

@@ -106,6 +106,15 @@ def test_sparse_rows_stay_on_the_cpu(make_job, configure, cupy, lines):
     assert lines.count("The data are sparse: they are computed with on the CPU. The GPU is for dense data.") == 1
 
 
+def test_a_gpu_without_room_leaves_it_to_the_cpu(make_job, configure, forwarding, lines, monkeypatch):
+    monkeypatch.setenv("FORWARDED_MEMORY", "1000")
+    h = configure(k=3, feature_dim=6)
+    here, there = (fit(make_job(rows_of(300)), h, device) for device in (CPU, Device(forwarding, 1)))
+    assert here.centers.tobytes() == there.centers.tobytes()
+    assert (there.device, forwarding.copies, forwarding.waits) == (CPU, [], 0)
+    assert lines.count("A step with 30 centers needs 0.0 GiB of the GPU's memory, 0.0 are free: the CPU computes.") == 1
+
+
 def test_the_test_channel(make_job, configure, cupy):
     X, C = rows_of(400), rows_of(5, seed=3)
     h = configure(k=5, feature_dim=6, eval_metrics='["msd", "ssd"]')

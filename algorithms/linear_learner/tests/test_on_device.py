@@ -1,19 +1,28 @@
 """The steps for a GPU, on NumPy and on a CuPy that forwards to it, beside the steps of the kernels for CPUs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
 
+import algorithms
+from algorithms import artifact
+from algorithms import device as device_module
 from algorithms.cluster import Cluster
 from algorithms.device import CPU, Device
+from algorithms.errors import UserError
+from algorithms.linear_learner.evaluation import evaluate
 from algorithms.linear_learner.fit import fit, raw_loss
 from algorithms.linear_learner.grid import settings
 from algorithms.linear_learner.kernels import JUDGES, MOVES
 from algorithms.linear_learner.loss import FUNCTIONS
-from algorithms.linear_learner.on_device import DeviceTrainer
+from algorithms.linear_learner.model import LinearModel
+from algorithms.linear_learner.on_device import DeviceTrainer, product
 from algorithms.linear_learner.scaler import Scaler
 from algorithms.linear_learner.tests.test_fit import BINARY, MULTICLASS, REGRESSOR, labelled
 from algorithms.linear_learner.trainer import Trainer
+from formats import Batch
 from tests.hosts import on_hosts
 
 D = 5
@@ -182,3 +191,84 @@ def test_the_model_is_the_best_epochs(make_job, configure, forwarding, lines, gp
     assert improved[-1].startswith(f"Epoch {len(improved) - 1}:")
     shorter = fit(make_job(labelled(410, "regressor")), configure(**given | {"epochs": len(improved)}), device)
     alike(longer, shorter)
+
+
+def test_a_gpu_without_room_leaves_it_to_the_cpu(make_job, configure, forwarding, lines, monkeypatch):
+    monkeypatch.setenv("FORWARDED_MEMORY", "1000")
+    rows, h = labelled(200), configure(**BINARY)
+    here, there = (fit(make_job(rows), h, device) for device in (CPU, Device(forwarding, 1)))
+    assert here.weights.tobytes() == there.weights.tobytes()
+    assert (there.device, forwarding.copies, forwarding.waits) == (CPU, [], 0)
+    assert lines.count("A step over dense rows needs 0.0 GiB of the GPU's memory, 0.0 are free: the CPU computes.") == 1
+
+
+KINDS = [
+    (1, "regressor", "squared_loss"),
+    (1, "binary_classifier", "logistic"),
+    (1, "binary_classifier", "hinge_loss"),
+    (4, "multiclass_classifier", "softmax_loss"),
+]
+
+
+@pytest.mark.parametrize(("classes", "kind", "loss"), KINDS)
+@pytest.mark.parametrize("piece", [2**20, 40])
+def test_dense_rows_are_answered_on_the_device(cupy, monkeypatch, classes, kind, loss, piece):
+    """As on the CPU, in pieces too, and of a row alone; what is sparse or too large as well."""
+    random = np.random.default_rng(0)
+    here = LinearModel(*(random.normal(size=n).astype(np.float32) for n in ((classes, D), classes)), kind, loss)
+    there = algorithms.find("linear_learner").on_device(here, Device(cupy, 1))
+    monkeypatch.setattr(device_module, "PIECE", piece)
+    X = random.normal(size=(70, D)).astype(np.float32)
+    for rows in (X, X[:1], X[:0], sparse.csr_array(X)):
+        expected, found = here.predict(Batch(rows)), there.predict(Batch(rows))
+        assert expected.keys() == found.keys()
+        for name, column in expected.items():
+            assert (found[name].shape, found[name].dtype) == (column.shape, column.dtype)
+            np.testing.assert_allclose(found[name], column, rtol=1e-4, atol=1e-6, err_msg=name)
+    X[30] = 3e38 * np.sign(here.weights[0])
+    for model in (here, there):
+        with pytest.raises(UserError, match="too large"):
+            model.predict(Batch(X))
+
+
+def test_one_request_waits_once(forwarding):
+    model = LinearModel(np.ones((3, D), np.float32), np.ones(3, np.float32), "multiclass_classifier", "softmax_loss")
+    model = algorithms.find("linear_learner").on_device(model, Device(forwarding, 1))
+    model.predict(Batch(np.ones((9, D), np.float32)))
+    assert forwarding.waits == 1
+
+
+def test_a_server_without_room_on_its_gpu_answers_from_the_cpu(forwarding, monkeypatch):
+    monkeypatch.setenv("FORWARDED_MEMORY", "1000")
+    model = LinearModel(np.ones((1, D), np.float32), np.ones(1, np.float32), "regressor", "squared_loss")
+    assert algorithms.find("linear_learner").on_device(model, Device(forwarding, 1)).device == CPU
+
+
+def test_models_are_compared_on_the_device_where_rows_are_dense(cupy):
+    X, W = labelled(50)[0], np.random.default_rng(0).normal(size=(D, 6)).astype(np.float32)
+    for device in (CPU, Device(cupy, 1)):
+        for rows in (X, sparse.csr_array(X)):
+            np.testing.assert_allclose(product(device, W)(rows), X @ W, rtol=1e-5, atol=1e-5)
+
+
+def test_the_test_channel(make_job, configure, cupy):
+    (X, y), h = labelled(300), configure(**BINARY)
+    here, there = (fit(make_job((X, y)), h, device) for device in (CPU, Device(cupy, 1)))
+    assert (here.device, there.device.gpus) == (CPU, 1)
+    scores = [evaluate(make_job((X, y)), h, model, iter([Batch(X, y)])) for model in (here, there)]
+    assert scores[1] == pytest.approx(scores[0], rel=1e-3)
+
+
+def test_a_row_on_the_boundary_does_not_keep_a_server_from_starting(configure, tmp_path):
+    """Its label is another where a device rounds otherwise; a model that answers otherwise is found all the same."""
+    model = LinearModel(np.ones((1, D), np.float32), np.zeros(1, np.float32), "binary_classifier", "logistic", 0.5)
+    algorithm, row = algorithms.find("linear_learner"), Batch(np.array([[1, -1, 2, -2, 0]], np.float32))
+    artifact.save(tmp_path, algorithm, configure(**BINARY), model, row)
+    loaded, labels = artifact.load(tmp_path, algorithm.name), []
+    for change in (1e-6, -1e-6):
+        rounded = replace(model, bias=np.array([change], np.float32))
+        labels += rounded.predict(row)["predicted_label"].tolist()
+        replace(loaded, model=rounded).self_test()
+    assert labels == [1, 0]
+    with pytest.raises(RuntimeError, match="score"):
+        replace(loaded, model=replace(model, bias=np.ones(1, np.float32))).self_test()

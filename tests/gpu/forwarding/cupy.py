@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+WAITING = {"argwhere", "dump", "dumps", "flatnonzero", "item", "nonzero", "tobytes", "tolist", "unique"}
 waits = 0
 copies = []  # what was copied to the device ahead of computing, and over which stream: (number of values, stream)
 
@@ -50,6 +51,12 @@ class Ndarray(NDArrayOperatorsMixin):
     def __bool__(self):
         return _wait(bool(self._host))
 
+    def __index__(self):
+        return _wait(self._host.__index__())
+
+    def __iter__(self):
+        return map(_placed, self._host)
+
     def set(self, array, stream=None):
         assert (array.shape, array.dtype) == (self.shape, self.dtype)
         copies.append((array.size, stream))
@@ -61,7 +68,7 @@ class Ndarray(NDArrayOperatorsMixin):
         found = getattr(self._host, name)
         if isinstance(found, np.ndarray):
             return Ndarray(found)
-        return _forwarding(found) if callable(found) else found
+        return _forwarding(found, name in WAITING) if callable(found) else found
 
 
 def _wait(result=None):
@@ -84,8 +91,10 @@ def _placed(value):
     return Ndarray(np.asarray(value)) if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _forwarding(function):
+def _forwarding(function, waits=False):
     def forwarded(*arguments, **options):
+        if waits:
+            _wait()
         options = {name: _host_of(value) for name, value in options.items()}
         return _placed(function(*map(_host_of, arguments), **options))
 
@@ -96,7 +105,7 @@ def __getattr__(name):
     if name.startswith("_") or name == "ElementwiseKernel":
         raise AttributeError(name)
     found = getattr(np, name)
-    return found if isinstance(found, type | float) or not callable(found) else _forwarding(found)
+    return found if isinstance(found, type | float) or not callable(found) else _forwarding(found, name in WAITING)
 
 
 def asarray(array):
