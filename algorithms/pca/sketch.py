@@ -15,6 +15,7 @@ from algorithms.cluster import Cluster
 from algorithms.device import CPU, Device
 from algorithms.pca.covariance import ROWS, centred, shifted
 from algorithms.pca.decompose import EPSILON, Components, padded
+from algorithms.pca.threads import shared, threads_for
 from formats.batch import Dense
 
 VALUES = 2**22  # of a piece in float64, at most, unless 64 rows have more
@@ -40,7 +41,9 @@ class Sketch:
         self._signs = random_signs(d, size, seed)
         self._origin = device.put(shift)
         self._omega = device.put(self._signs.astype(np.float64)) if device.gpus else None
-        self._buffer = np.empty((0 if device.gpus else max(64, min(ROWS, VALUES // d)), d))
+        self._threads = 1 if device.gpus else threads_for(d * size)
+        self._parts: list[NDArray[np.float64]] = []  # of the sketch, each thread's of dense rows, in Fortran's order
+        self._buffers = np.empty((0 if device.gpus else self._threads, max(64, min(ROWS, VALUES // d)), d))
 
     def add(self, X: Dense | sparse.csr_array) -> None:
         """Adds rows (n, d). Of sparse ones only the columns that occur are touched, unless most would be."""
@@ -54,14 +57,26 @@ class Sketch:
         if not isinstance(X, np.ndarray) and 2 * np.count_nonzero(self.shift) < X.shape[1]:
             self._add_sparse(shifted(X, self.shift))
             return
-        omega = self._signs.astype(np.float64)
-        for Z in centred(X, self.shift, self._buffer):
-            self.sums += Z.sum(axis=0)
-            # all by SciPy's BLAS, as its threads and those of NumPy's would wait for each other
+        if not self._parts:
+            self._parts = [np.zeros(self.sketch.shape, order="F") for _ in range(self._threads)]
+        omega = self._signs.astype(np.float64, order="F")
+        folded = shared(lambda part, rows: self._fold(X[rows], omega, part), X.shape[0], 2 * omega.size, self._threads)
+        for sums, squares in folded:
+            self.sums += sums
+            self.squares += squares
+
+    def _fold(
+        self, X: Dense | sparse.csr_array, omega: NDArray[np.float64], part: int
+    ) -> tuple[NDArray[np.float64], float]:
+        """Adds rows to the sketch of one thread; returns their sums (d,) and the sum of their squares."""
+        sums, squares = np.zeros(X.shape[1]), 0.0
+        for Z in centred(X, self.shift, self._buffers[part]):
+            sums += Z.sum(axis=0)
             flat = Z.reshape(-1)
-            self.squares += ddot(flat, flat)
-            # in Fortran's order all of it is transposed: Y' += (Omega' Z') Z, in place
-            dgemm(1.0, dgemm(1.0, omega.T, Z.T), Z.T, 1.0, self.sketch.T, trans_b=1, overwrite_c=1)
+            squares += ddot(flat, flat)
+            # all in Fortran's order: Y += Z' (Z Omega), in place
+            dgemm(1.0, Z.T, dgemm(1.0, Z.T, omega, trans_a=1), 1.0, self._parts[part], overwrite_c=1)
+        return sums, squares
 
     def _add_sparse(self, X: sparse.csr_array) -> None:
         columns, place = np.unique(X.indices, return_inverse=True)
@@ -76,6 +91,8 @@ class Sketch:
         self.count = cluster.total(self.count)
         self.squares = float(cluster.all_reduce(np.array([float(self.squares)]))[0])
         self.sums = cluster.all_reduce(self.device.get(self.sums))
+        while self._parts:
+            self.sketch += self._parts.pop()
         self.sketch = cluster.all_reduce(self.device.get(self.sketch))
 
     def mean(self) -> NDArray[np.float64]:

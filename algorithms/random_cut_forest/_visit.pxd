@@ -8,7 +8,6 @@ from libc.stdint cimport int32_t
 cdef extern from *:
     """
     #include <cstdint>
-    #include <cstring>
 
     typedef float Eight __attribute__((vector_size(32)));
     typedef float Loaded __attribute__((vector_size(32), aligned(4)));  // eight in memory that need not be aligned
@@ -20,17 +19,28 @@ cdef extern from *:
     static const float NEGLIGIBLE = 1e-9f;  // a subtree reached with a lower probability is passed over
     static const int RUN = 64;  // vectors that are summed one after another
 
+    // Sums of two neighbours each, of halves of a and b in turn: shuffles that are one instruction each.
+    static inline Eight neighbours(Eight a, Eight b) {
+        return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14)
+             + __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
+    }
+
     // The sum of each of eight vectors.
     static inline Eight sums(const Eight *v) {
         Eight two[4], four[2];
-        for (int i = 0; i < 4; i++)
-            two[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
-                   + __builtin_shufflevector(v[2 * i], v[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
-        for (int i = 0; i < 2; i++)
-            four[i] = __builtin_shufflevector(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13)
-                    + __builtin_shufflevector(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+        for (int i = 0; i < 4; i++) two[i] = neighbours(v[2 * i], v[2 * i + 1]);
+        for (int i = 0; i < 2; i++) four[i] = neighbours(two[2 * i], two[2 * i + 1]);
         return __builtin_shufflevector(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11)
              + __builtin_shufflevector(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+
+    static inline bool all_of(Bits lanes) {
+    #ifdef __AVX__
+        return __builtin_ia32_movmskps256((Eight)lanes) == 255;  // one instruction for eight
+    #else
+        const Pairs pairs = (Pairs)lanes;
+        return (pairs[0] & pairs[1] & pairs[2] & pairs[3]) == -1;
+    #endif
     }
 
     // How far x lies outside a box, a feature a lane.
@@ -40,8 +50,8 @@ cdef extern from *:
                  + outside(x + vectors / 2, lo + vectors / 2, hi + vectors / 2, vectors - vectors / 2);
         Eight total = {};
         for (Py_ssize_t i = 0; i < vectors; i++) {
-            const Eight at = x[i], low = lo[i], high = hi[i], raised = low > at ? low : at;
-            total += (Eight)((Bits)(at - (high < raised ? high : raised)) & 0x7fffffff);
+            const Eight at = x[i], low = lo[i], high = hi[i];
+            total += (low > at ? low : at) - (high < at ? high : at);  // of which x is one, inside both
         }
         return total;
     }
@@ -79,7 +89,7 @@ cdef extern from *:
         const Bits rows_behind = *(LoadedBits *)(here.row + count);  // of others; whole vectors are written over them
         const Eight weights_behind = *(Loaded *)(here.weight + count), scores_behind = *(Loaded *)(here.score + count);
         Py_ssize_t l = 0, r = 0;
-        Eight far[8] = {};
+        Eight far[8];
         for (Py_ssize_t start = 0; start < count; start += 8) {
             const int some = count - start < 8 ? (int)(count - start) : 8;
             unsigned left = 0, all = (1u << some) - 1;
@@ -90,14 +100,15 @@ cdef extern from *:
             };
             if (some == 8)
                 for (int i = 0; i < 8; i++) look(i);  // unrolled
-            else
+            else {
                 for (int i = 0; i < some; i++) look(i);
+                for (int i = some; i < 8; i++) far[i] = Eight{};
+            }
             const Bits rows = *(LoadedBits *)(here.row + start);
             const Eight before = *(Loaded *)(here.weight + start);
             const Eight growth = sums(far), off = before * (growth / (side + growth)), after = before - off;
             const Eight score = *(Loaded *)(here.score + start) + off * inverse;
-            const Pairs alive = (Pairs)(after > NEGLIGIBLE);
-            if ((alive[0] & alive[1] & alive[2] & alive[3]) != -1)
+            if (!all_of(after > NEGLIGIBLE))
                 for (int i = 0; i < some; i++)
                     if (!(after[i] > NEGLIGIBLE)) {
                         totals[rows[i]] += score[i];
@@ -109,9 +120,11 @@ cdef extern from *:
             l += __builtin_popcount(go);
             r += __builtin_popcount(stay);
         }
-        memcpy(here.row + l, spare.row, 4 * r);
-        memcpy(here.weight + l, spare.weight, 4 * r);
-        memcpy(here.score + l, spare.score, 4 * r);
+        for (Py_ssize_t i = 0; i < r; i += 8) {
+            *(LoadedBits *)(here.row + l + i) = *(LoadedBits *)(spare.row + i);
+            *(Loaded *)(here.weight + l + i) = *(Loaded *)(spare.weight + i);
+            *(Loaded *)(here.score + l + i) = *(Loaded *)(spare.score + i);
+        }
         *(LoadedBits *)(here.row + count) = rows_behind;
         *(Loaded *)(here.weight + count) = weights_behind;
         *(Loaded *)(here.score + count) = scores_behind;
