@@ -15,7 +15,7 @@ from algorithms.knn.index import build
 from algorithms.knn.model import KNNModel, prepared
 from algorithms.knn.on_device import placed
 from algorithms.knn.projection import Projection
-from algorithms.knn.sample import REMEDY, Reservoir, gathered, require_memory
+from algorithms.knn.sample import REMEDY, Reservoir, gathered
 from algorithms.knn.search import search
 from algorithms.machine import free_memory
 from algorithms.report import Counters, log
@@ -56,7 +56,6 @@ def fit(job: Job, hyperparameters: KNNHyperparameters, device: Device = CPU) -> 
         del reservoir  # its rows would be held twice
         projection, normalize = projection_of(h, width), h.index_metric == "COSINE"
         rows = prepared(rows, None, normalize, multiple(h, rows.shape[1]))
-        require_memory(rows.nbytes)  # the index holds them once more
         index = placed(search(build(rows, h)), device)
         return KNNModel(index, labels, h.k, h.predictor_type, width, projection, normalize, h.ties)
 
@@ -86,9 +85,8 @@ def sampled(job: Job, h: KNNHyperparameters) -> tuple[Reservoir, int]:
             problem += f"{batch.labels[large[0]]:.0f}: greater float32 labels run together; please number the classes"
             raise FormatError(problem, row=first_row + int(large[0]))
 
-    reservoir = Reservoir(
-        h.sample_size, random_bits(h.seed, 1, rank), lambda X: prepared(X, projection, normalize=False)
-    )
+    reduce = None if h.projection is None else lambda X: prepared(X, projection, normalize=False)
+    reservoir = Reservoir(h.sample_size, random_bits(h.seed, 1, rank), reduce)
     with train.epoch(h.mini_batch_size, Expected(width, label_columns=1), check) as source:
         for batch in job.cluster.together(source, job.stopped):
             if batches == 0:

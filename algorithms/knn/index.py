@@ -12,6 +12,7 @@ import numpy as np
 
 from algorithms.errors import UserError
 from algorithms.knn.hyperparameters import CODES, KNNHyperparameters
+from algorithms.knn.sample import require_memory
 from algorithms.knn.search import greatest_square
 from algorithms.report import log
 from formats.batch import Dense
@@ -20,7 +21,10 @@ TOO_LARGE = "the values are too large: distances between them are beyond float32
 
 
 def build(rows: Dense, hyperparameters: KNNHyperparameters) -> Any:
-    """The faiss index of rows (m, d). Raises UserError where they are too few for it, or too large."""
+    """The faiss index of rows (m, d). Raises UserError where they are too few for it, or too large.
+
+    An index of all rows, faiss.Flat, holds these ones, and no others may be added to it; the others hold copies.
+    """
     h, (m, d) = hyperparameters, rows.shape
     square = greatest_square(faiss.swig_ptr(rows), m, d)
     if not square <= np.finfo(np.float32).max / 4:  # of which the squared distance of two rows can be four times
@@ -34,8 +38,26 @@ def build(rows: Dense, hyperparameters: KNNHyperparameters) -> Any:
         index.train(rows)
         log.info("...Finished training index in %.0f second(s)", time.perf_counter() - started)
     log.info("Adding data to index...")
-    index.add(rows)
+    if isinstance(index, faiss.IndexFlat):
+        _adopt(index, rows)
+    else:
+        require_memory(rows.nbytes)
+        index.add(rows)
     return index
+
+
+def _adopt(index: Any, rows: Dense) -> None:
+    """Rows (m, d) become those of a flat index where they lie, as those of a file do that faiss maps."""
+    codes = index.codes
+    if not hasattr(codes, "view_data"):  # a release that has another vector
+        require_memory(rows.nbytes)
+        index.add(rows)
+        return
+    codes.is_owned = False
+    codes.view_data = codes.c_ptr = faiss.swig_ptr(rows.reshape(-1).view(np.uint8))
+    codes.view_size = codes.c_size = rows.nbytes
+    index.ntotal = len(rows)
+    index.referenced_objects = [rows]  # which must live as long
 
 
 def _inverted(centroids: Any, m: int, inner: bool, h: KNNHyperparameters) -> Any:

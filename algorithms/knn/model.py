@@ -46,8 +46,10 @@ class KNNModel:
         """The majority or the mean of the labels of the k nearest rows. Raises UserError for rows beyond float32."""
         X = batch.features
         rows = max(1, PIECE // self.k)  # searched at once, or the distances of many neighbours would fill the memory
-        answers = [self.labelled(X[start : start + rows])[0] for start in range(0, max(1, len(batch)), rows)]
-        return {"predicted_label": answers[0] if len(answers) == 1 else np.concatenate(answers)}
+        if X.shape[0] <= rows:
+            return {"predicted_label": self.labelled(X)[0]}
+        parts = [self.labelled(X[start : start + rows])[0] for start in range(0, X.shape[0], rows)]
+        return {"predicted_label": np.concatenate(parts)}
 
     def self_test(self, batch: Batch) -> Columns:
         """Distances to the nearest rows, which stay when `k`, `predictor_type` or `ties` are edited."""

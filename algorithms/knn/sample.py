@@ -10,6 +10,7 @@ from scipy import sparse
 
 from algorithms.cluster import Cluster
 from algorithms.errors import UserError
+from algorithms.knn._place import place
 from algorithms.machine import free_memory
 from algorithms.reservoir import entering, parts_of_hosts, random_bits
 from formats.batch import Dense
@@ -18,6 +19,7 @@ REMEDY = (
     "choose a larger instance type, use dimension reduction, decrease sample_size, and/or decrease mini_batch_size."
 )
 FEWEST = 1024  # rows that room is made for
+SHARE = 0.25  # of the free memory
 PIECE = 2**22  # floats that the hosts exchange at once
 Reduce = Callable[[Dense | sparse.csr_array], Dense]
 
@@ -27,10 +29,11 @@ class Reservoir:
 
     size:   the number of slots
     bits:   what is random
-    reduce: rows (n, d) -> rows (n, d') float32 as they are kept; called for the rows that enter, and for no others
+    reduce: rows (n, d) -> rows (n, d') float32 as they are kept, called for the rows that enter, and for no others;
+            None: rows are kept as they are
     """
 
-    def __init__(self, size: int, bits: np.random.PCG64, reduce: Reduce) -> None:
+    def __init__(self, size: int, bits: np.random.PCG64, reduce: Reduce | None) -> None:
         self.seen = 0
         self._size = size
         self._bits = bits
@@ -48,26 +51,43 @@ class Reservoir:
         self.seen += n
         if not rows.size:
             return
-        kept = self._reduce(features if len(rows) == n else features[rows])
-        self._make_room(kept.shape[1])
-        self._rows[slots] = kept
+        if self._reduce is None and isinstance(features, np.ndarray):
+            self._make_room(features.shape[1])
+            place(np.ascontiguousarray(features), rows, slots, self._rows)
+        else:
+            entered = features if len(rows) == n else features[rows]
+            kept = _dense(entered) if self._reduce is None else self._reduce(entered)
+            self._make_room(kept.shape[1])
+            self._rows[slots] = kept
         self._labels[slots] = labels[rows]
 
     def _make_room(self, width: int) -> None:
+        """Room for the rows that there are by now. All that the sample needs, while that is little of the memory.
+
+        It is not touched before rows come, and so not taken; rooms that grow are filled with zeros, or copied.
+        """
         room = len(self._labels)
         if len(self) <= room:
             return
+        free, row = free_memory(), 4 * (width + 1)
         wanted = min(self._size, max(len(self), room + room // 4, FEWEST))
-        require_memory((wanted - room) * (width + 1) * 4)
-        # resized where they lie, if possible; nobody else holds a view of them
-        self._rows.resize((wanted, width), refcheck=False)
-        self._labels.resize(wanted, refcheck=False)
+        require_memory((wanted - room) * row)
+        if room == 0:
+            wanted = int(max(wanted, min(self._size, SHARE * free // row)))
+            self._rows, self._labels = np.empty((wanted, width), np.float32), np.empty(wanted, np.float32)
+        else:  # where they lie, if possible; nobody else holds a view of them
+            self._rows.resize((wanted, width), refcheck=False)
+            self._labels.resize(wanted, refcheck=False)
 
     def sample(self) -> tuple[Dense, NDArray[np.float32]]:
         """The rows (m, d') and labels (m,), with which this reservoir ends."""
         self._rows.resize((len(self), self._rows.shape[1]), refcheck=False)
         self._labels.resize(len(self), refcheck=False)
         return self._rows, self._labels
+
+
+def _dense(X: Dense | sparse.csr_array) -> Dense:
+    return X if isinstance(X, np.ndarray) else X.toarray()
 
 
 def gathered(

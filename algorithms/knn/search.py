@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import faiss
@@ -10,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algorithms.knn._order import put_in_order
+from algorithms.knn._sieve import sieve
 from formats.batch import Dense
 
-# Numbers in a batch of queries from which faiss compares them with all rows by one matrix product: faster, but what is
-# left of a difference of large squares is not exact, and so an answer would depend on the batch it comes in.
+# Numbers in a batch of queries from which faiss compares them with all rows by one matrix product. What is left of a
+# difference of large squares is not exact, and so an answer would depend on the batch it comes in: it gets fewer.
 PRODUCT = 2**13
-FIRST, LATER = 256, 4096  # queries searched at once: few, to see whether it pays, then faiss's own number
+QUERIES, PAIRS = 8, 2**16  # from which the sieve is faster than to compare each query with each row
+SHARED = 1024  # rows, of far more faiss shares out the product for one query among threads
+AT_ONCE = 1024  # queries, or fewer where each has many candidates
+ROOM = 2**20  # candidates at once
+BLOCK = 4096  # queries whose lists are looked through at once
 UNIT = 2.0**-24  # the relative error of an operation in float32
 MOST = 2048  # rows that faiss can select on a GPU
 Found = tuple[Dense, NDArray[np.int64]]
@@ -27,26 +33,24 @@ class FlatSearch:
     Those of least distance, as faiss computes it for a pair of rows, and of equal distances the first rows. Distances
     ascend: L2 squared, or inner products with their sign changed.
 
-    doubts_are_cheap: to compare a query with each row takes microseconds, so few candidates beside the nearest will do
     twin: the same index on a GPU, which then finds the candidates, or None
     """
 
-    def __init__(self, index: Any, *, doubts_are_cheap: bool = False, twin: Any = None) -> None:
+    def __init__(self, index: Any, *, twin: Any = None) -> None:
         faiss.cvar.distance_compute_blas_threshold = PRODUCT  # of the process; whatever it is, answers are the same
         self.index, self._twin = index, twin
         self.width = int(index.d)
-        self._beside = 4 if doubts_are_cheap else 8
         self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
         # with a selection faiss compares pairs, also where it would share out the product for one query among threads
         self._in_pairs = _parameters(faiss.SearchParameters, sel=faiss.IDSelectorAll())
-        self._greatest_length: float | None = None
 
     def __call__(self, Q: Dense, k: int) -> Found:
         """Distances (n, k) and row numbers (n, k) of the k rows nearest to each of Q (n, d), nearest first.
 
         A number is -1, or a distance not finite, where float32 cannot say how far rows are.
         """
-        pays = Q.size >= PRODUCT or (len(Q) > 0 and self._helps(self._candidates(k)))
+        many = len(Q) >= QUERIES and len(Q) * self.index.ntotal >= PAIRS
+        pays = many or (len(Q) > 0 and self._helps(self._candidates(k)))
         return self._by_products(Q, k) if pays else self._one_by_one(Q, k)
 
     def _helps(self, candidates: int) -> bool:
@@ -55,7 +59,7 @@ class FlatSearch:
 
     def _candidates(self, k: int) -> int:
         """How many rows are looked at to be sure of the k nearest."""
-        return min(k + self._beside + k // 12, int(self.index.ntotal))
+        return min(k + 8 + k // 12, int(self.index.ntotal))
 
     def _found(self, Q: Dense, k: int, parameters: Any = None, index: Any = None) -> Found:
         distances, numbers = found(self.index if index is None else index, Q, k, parameters)
@@ -72,7 +76,8 @@ class FlatSearch:
         return _in_blocks(lambda block: self._few(block, k), Q, max(1, (PRODUCT - 1) // self.width))
 
     def _few(self, Q: Dense, k: int) -> Found:
-        by_product = len(Q) == 1 and (Q.size >= PRODUCT or faiss.omp_get_max_threads() > 1)
+        shared = self.index.ntotal > SHARED and faiss.omp_get_max_threads() > 1
+        by_product = len(Q) == 1 and (shared or Q.size >= PRODUCT)
         parameters = self._in_pairs if by_product else None
         if k < faiss.cvar.distance_compute_min_k_reservoir and not self._inner:
             return self._found(Q, k, parameters)  # from a heap, in the order of distances and numbers
@@ -93,11 +98,12 @@ class FlatSearch:
         return distances[order], numbers[order]
 
     def _by_products(self, Q: Dense, k: int) -> Found:
-        """By matrix products, and again one by one where these leave a doubt; without them, where doubt is the rule."""
-        parts, start, at_once = [], 0, FIRST
-        while start < len(Q):
+        """By products, and again one by one where these leave a doubt; without them, where doubt is the rule."""
+        find = self._certified if self._helps(self._candidates(k)) else self._sieved
+        parts, at_once = [], max(1, min(AT_ONCE, ROOM // _room(k)))
+        for start in range(0, len(Q), at_once):
             block = Q[start : start + at_once]
-            distances, numbers, certain = self._certified(block, k)
+            distances, numbers, certain = find(block, k)
             doubtful = np.flatnonzero(~certain)
             if len(doubtful) > len(block) // 2:
                 parts.append(self._one_by_one(Q[start:], k))
@@ -105,8 +111,17 @@ class FlatSearch:
             if doubtful.size:
                 distances[doubtful], numbers[doubtful] = self._one_by_one(block[doubtful], k)
             parts.append((distances, numbers))
-            start, at_once = start + at_once, LATER
         return _joined(parts)
+
+    def _sieved(self, Q: Dense, k: int) -> tuple[Dense, NDArray[np.int64], NDArray[np.bool_]]:
+        """The k nearest of the few rows that can be among them, and for each query if it is known which these are."""
+        candidates, counts = np.empty((len(Q), _room(k)), np.int64), np.empty(len(Q), np.int64)
+        longest = self._longest if self._inner else 0.0
+        sieve(self._rows, self._center, Q, k, self._inner, longest, faiss.omp_get_max_threads(), candidates, counts)
+        numbers = np.ascontiguousarray(candidates[:, : max(k, int(counts.max()))])
+        distances = self._paired(Q, numbers)
+        put_in_order(distances, numbers)
+        return *_first(k, distances, numbers), counts > 0
 
     def _certified(self, Q: Dense, k: int) -> tuple[Dense, NDArray[np.int64], NDArray[np.bool_]]:
         """The k nearest of some more rows that a matrix product finds, and for each query if they are nearest of all.
@@ -128,19 +143,32 @@ class FlatSearch:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite leaves a doubt
             length = np.sqrt(np.einsum("ij,ij->i", Q, Q, dtype=np.float64))
             if self._inner:
-                bound = (d + 3) * UNIT * length * self._longest()
+                bound = (d + 3) * UNIT * length * self._longest
             else:
                 reach = (length + np.sqrt(greatest)) * (1 + (d + 3) * 2 * UNIT)
-                bound = (d + 3) * UNIT * (length + np.minimum(reach, self._longest())) ** 2
+                bound = (d + 3) * UNIT * (length + np.minimum(reach, self._longest)) ** 2
             return distances, numbers, greatest + 2 * bound < last
 
+    @cached_property
     def _longest(self) -> float:
         """The length of the longest row, or a little more."""
-        if self._greatest_length is None:
-            m, d = self.index.ntotal, self.width
-            square = greatest_square(self.index.get_xb(), m, d)
-            self._greatest_length = float(np.sqrt(square * (1 + (d + 3) * 2 * UNIT)))
-        return self._greatest_length
+        square = greatest_square(self.index.get_xb(), self.index.ntotal, self.width)
+        return float(np.sqrt(square * (1 + (self.width + 3) * 2 * UNIT)))
+
+    @cached_property
+    def _rows(self) -> Dense:
+        """The index's own."""
+        shape = int(self.index.ntotal), self.width
+        rows: Dense = faiss.rev_swig_ptr(self.index.get_xb(), shape[0] * shape[1]).reshape(shape)
+        return rows
+
+    @cached_property
+    def _center(self) -> Dense:
+        """A point amid the rows: distances from it are shorter than from 0, and so is what is lost of them."""
+        if self._inner:
+            return np.zeros(self.width, np.float32)
+        mean: Dense = self._rows[:: 1 + len(self._rows) // 1024].mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
 
 
 class ListSearch:
@@ -150,9 +178,10 @@ class ListSearch:
         self.index = index
         self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
         self.width = int(index.d)
-        self._centroids = FlatSearch(faiss.downcast_index(index.quantizer), doubts_are_cheap=True)
+        self._centroids = FlatSearch(faiss.downcast_index(index.quantizer))
         # then faiss finds the same lists in the same order for a few queries
         self._simple = not self._inner and index.nprobe < faiss.cvar.distance_compute_min_k_reservoir
+        self._shares = index.nlist > SHARED
         self._all_lists = _parameters(faiss.SearchParametersIVF, nprobe=index.nlist)
 
     def __call__(self, Q: Dense, k: int) -> Found:
@@ -161,11 +190,11 @@ class ListSearch:
         All lists are searched for a query whose nearest ones hold fewer than k rows. A number is -1, or a distance not
         finite, where float32 cannot say how far rows are.
         """
-        few = Q.size < PRODUCT and (len(Q) > 1 or faiss.omp_get_max_threads() == 1)
+        few = Q.size < PRODUCT and (len(Q) > 1 or not self._shares or faiss.omp_get_max_threads() == 1)
         if few and self._simple:
             distances, numbers = found(self.index, Q, k, None)
         else:
-            distances, numbers = _in_blocks(lambda block: self._in_nearest_lists(block, k), Q, LATER)
+            distances, numbers = _in_blocks(lambda block: self._in_nearest_lists(block, k), Q, BLOCK)
         if (len(Q) == 1 and numbers[0, -1] < 0) or (len(Q) > 1 and numbers[:, -1].min() < 0):
             lacking = np.flatnonzero(numbers[:, -1] < 0)
             distances[lacking], numbers[lacking] = found(self.index, Q[lacking], k, self._all_lists)
@@ -210,6 +239,11 @@ def _parameters(kind: Any, **values: Any) -> Any:
 def _negated(distances: Dense) -> Dense:
     """In place; 0, not -0, of 0."""
     return np.subtract(np.float32(0), distances, out=distances)
+
+
+def _room(k: int) -> int:
+    """Candidates that a query can have: enough unless many rows are as far away as the k-th."""
+    return 3 * k + 40
 
 
 def _first(k: int, distances: Dense, numbers: NDArray[np.int64]) -> Found:

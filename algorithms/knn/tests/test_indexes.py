@@ -1,5 +1,7 @@
 """The inverted indexes: with all lists searched they are the flat one, with few they still find k rows."""
 
+import gc
+
 import faiss
 import numpy as np
 import pytest
@@ -33,6 +35,21 @@ def inverted(index):
 
 def recall(found, wanted):
     return np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)])
+
+
+@pytest.mark.parametrize("metric", ["L2", "INNER_PRODUCT"])
+def test_the_flat_index_is_one_that_faiss_fills(tmp_path, metric):
+    """It holds the sample's rows where they lie: the same file, and they live as long as the index."""
+    rows = normal(300, 5)
+    index = train(rows, index_metric=metric).search.index
+    gc.collect()
+    kind = faiss.IndexFlatL2 if metric == "L2" else faiss.IndexFlatIP
+    filled = kind(5)
+    filled.add(rows)
+    for number, each in enumerate((index, filled)):
+        faiss.write_index(each, str(tmp_path / str(number)))
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+    assert not index.codes.is_owned
 
 
 @pytest.mark.parametrize("metric", METRICS)

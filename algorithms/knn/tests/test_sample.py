@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import chi2
 
 from algorithms.cluster import Cluster
+from algorithms.knn._place import place
 from algorithms.knn.sample import Reservoir
 from algorithms.knn.tests.streams import algorithm, job, neighbours, settings
 from algorithms.reservoir import random_bits
@@ -125,11 +126,12 @@ def test_a_sample_of_all_rows_is_all_rows(sizes, size):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_rows_keep_their_labels(batch):
+@pytest.mark.parametrize("reduce", [None, lambda X: X])
+def test_rows_keep_their_labels(batch, reduce):
     """Also where all rows of a batch come in, in another order of their slots."""
     numbers = np.arange(12, dtype=np.float32)
     for seed in range(50):
-        reservoir = Reservoir(4, random_bits(seed, 1), lambda X: X)
+        reservoir = Reservoir(4, random_bits(seed, 1), reduce)
         for start in range(0, 12, batch):
             part = numbers[start : start + batch]
             reservoir.add(part[:, None], part)
@@ -137,7 +139,35 @@ def test_rows_keep_their_labels(batch):
         assert np.array_equal(rows[:, 0], labels)
 
 
+@pytest.mark.parametrize(("n", "d", "m"), [(1, 1, 1), (40, 54, 30), (300, 17, 200), (5, 3, 0), (5, 0, 2)])
+def test_rows_are_placed_as_numpy_places_them(n, d, m):
+    random = np.random.default_rng(0)
+    X, kept = random.random((n, d), np.float32), random.random((2 * n, d), np.float32)
+    rows, slots = random.choice(n, m), random.permutation(2 * n)[:m]
+    wanted = kept.copy()
+    wanted[slots] = X[rows]
+    place(X, rows, slots, kept)
+    assert np.array_equal(kept, wanted)
+
+
 def test_seeds_draw_different_samples():
     samples = shared((200,), seeds=range(20), size=10)
     assert len(set(map(tuple, samples))) == 20
     assert shared((200,), seeds=range(20), size=10) == samples
+
+
+@pytest.mark.parametrize("share", [0.25, 0.0])
+def test_room_is_made_at_once_or_as_rows_come(share, monkeypatch):
+    """The same sample, with its labels; as much room as memory, and no more than rows."""
+    monkeypatch.setattr("algorithms.knn.sample.SHARE", share)
+    numbers = np.arange(9000, dtype=np.float32)
+    reservoir = Reservoir(5000, random_bits(1, 1), lambda X: X)
+    for part in np.split(numbers, 9):
+        reservoir.add(np.stack([part, -part], axis=1), part)
+        assert (len(reservoir._labels) == 5000) == (share > 0 or reservoir.seen >= 5000)
+    rows, labels = reservoir.sample()
+    assert len(set(labels)) == 5000
+    assert np.array_equal(rows, np.stack([labels, -labels], axis=1))
+    few = Reservoir(5000, random_bits(1, 1), lambda X: X)
+    few.add(numbers[:700, None], numbers[:700])
+    assert [len(each) for each in few.sample()] == [700, 700]

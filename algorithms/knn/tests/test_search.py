@@ -1,13 +1,15 @@
 """The flat index finds the nearest rows, exactly, however many rows ask at once and whatever their values."""
 
+import faiss
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
+from algorithms.knn.search import SHARED, FlatSearch, found
 from algorithms.knn.tests.oracle import METRICS, assert_nearest, distances, nearest
 from algorithms.knn.tests.streams import neighbours, predicted, train
 
-BATCHES = (1, 2, 19, 20, 21, 300, 5000)
+BATCHES = (1, 2, 7, 8, 100, 300, 5000)
 
 
 def normal(n, d, seed=0, scale=1.0, offset=0.0):
@@ -149,3 +151,26 @@ def test_rows_of_zeros_are_similar_to_none():
 def test_as_many_neighbours_as_rows():
     rows, queries = normal(37, 3), normal(400, 3, seed=1)
     assert_nearest(neighbours(train(rows, k=37), queries), queries, rows, atol=1e-5)
+
+
+@pytest.fixture
+def two_threads():
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(2)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_faiss_compares_one_query_with_few_rows_in_pairs():
+    """And shares out a matrix product of many rows among threads, which far from 0 leaves nothing of a distance."""
+    rows = np.tile(far_and_narrow(), (30, 1))
+    for n, exact in ((SHARED, True), (len(rows), False)):
+        index = faiss.IndexFlatL2(12)
+        index.add(rows[:n])
+        wanted = distances(rows[:1] + 1 / 8, rows[:n])[0]
+        raw, numbers = found(index, rows[:1] + np.float32(1 / 8), 3, None)
+        assert np.array_equal(raw[0], wanted[numbers[0]]) == exact
+        ours, numbers = FlatSearch(index)(rows[:1] + np.float32(1 / 8), 3)
+        assert np.array_equal(ours[0], np.sort(wanted)[:3])
+        assert numbers[0].tolist() == np.argsort(wanted, kind="stable")[:3].tolist()
