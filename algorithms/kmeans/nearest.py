@@ -15,6 +15,7 @@ from formats.batch import Dense
 
 FAR = 10.0
 TOO_LARGE = "the values are too large: distances between them are beyond float32. Please scale the data."
+CACHED = 2**16  # numbers of rows that stay in the cache between being compared and being measured
 FEW = 2**16  # products: below, a loop that keeps the GIL is faster than BLAS
 
 
@@ -68,8 +69,15 @@ def nearest_with_distances(
         labels, squared = np.empty(len(X), np.intp), np.empty(len(X))
         nearest_of_few(X, C, labels, squared)
         return labels, squared
-    labels = find(X)
-    return labels, distances(X, C, labels)
+    if not isinstance(X, np.ndarray):
+        labels = find(X)
+        return labels, distances(X, C, labels)
+    labels, squared = np.empty(len(X), np.intp), np.empty(len(X))
+    rows = max(1, CACHED // X.shape[1])
+    for piece in (slice(start, start + rows) for start in range(0, len(X), rows)):
+        labels[piece] = find(X[piece])
+        squared[piece] = distances(X[piece], C, labels[piece])
+    return labels, squared
 
 
 def nearest(X: Dense | sparse.csr_array, C: Dense) -> NDArray[np.intp]:
