@@ -5,19 +5,36 @@ counted are whole numbers: neither the order of the documents nor the number of 
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport ceilf, llrintf
+from libc.math cimport llrintf
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
 
 cdef enum:
-    PIECES = 32  # draws of a word in a document, at most: a power of 2, so that a share of a count is exact
-    UNIT = 65536  # in which counts are counted
+    CHUNK = 128  # documents that a thread takes at a time
 
 cdef extern from *:
     """
+    #include <cmath>
     #include <cstdint>
-    typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+    #ifdef __AVX2__
+    #include <immintrin.h>
+    #endif
 
-    static inline float total(Eight x) { return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7])); }
+    typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+    typedef int32_t Places __attribute__((vector_size(32)));
+    // x and zeros in these places; 8: a zero
+    #ifdef __clang__
+    #define SHUFFLED(x, ...) __builtin_shufflevector(x, NONE, __VA_ARGS__)
+    #else
+    #define SHUFFLED(x, ...) __builtin_shuffle(x, NONE, (Places){__VA_ARGS__})
+    #endif
+
+    enum {
+        PIECES = 32,  // draws of a word in a document, at most: a power of 2, so that a share of a count is exact
+        UNIT = 65536,  // in which counts are counted
+        ABREAST = 4  // documents that are read at once: each draw waits for the one before it in its document
+    };
+    static const float ONE[16] = {0, 0, 0, 0, 0, 0, 0, 1};
+    static const Eight NONE = {};
 
     // SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): x + its constant, mixed
     static inline uint64_t mixed(uint64_t x) {
@@ -27,30 +44,165 @@ cdef extern from *:
         return x ^ (x >> 31);
     }
 
-    // Number of a topic drawn in proportion to weight[j] word[j]: first its eight, then its place there; -1: all are 0
-    static inline int drawn(const float *weight, const float *word, float *eights, Py_ssize_t blocks, uint64_t random) {
-        float sum = 0;
-        for (Py_ssize_t b = 0; b < blocks; b++) {
-            eights[b] = total(*(const Eight *)(weight + 8 * b) * *(const Eight *)(word + 8 * b));
-            sum += eights[b];
+    // Draws of a word that is there so often
+    static inline int shared(float count) { return count >= PIECES ? (int)PIECES : (int)std::ceil(count); }
+
+    // given[topic] += share, by a whole eight, which a load of eight finds in the store's queue; fractions are rounded
+    static inline void give(float *given, int topic, float share) {
+        Eight *place = (Eight *)(given + (topic & ~7));
+        Eight sum = *place + share * *(const Eight *)(ONE + 7 - (topic & 7));
+        *place = sum > 0 ? sum : NONE;
+    }
+
+    // Numbers of a sum of eight that are at most `left`
+    static inline int below(Eight upto, float left) {
+    #ifdef __AVX2__
+        return __builtin_popcount(_mm256_movemask_ps((__m256)(Places)(upto <= left)));
+    #else
+        Places less = upto <= left;
+        int sum = 0;
+        for (int j = 0; j < 8; j++) sum -= less[j];
+        return sum;
+    #endif
+    }
+
+    struct Corpus {
+        const int64_t *starts, *first;
+        const int32_t *words;
+        const float *counts, *topics, *alpha;
+        const uint64_t *keys;
+        uint64_t seed;
+        Py_ssize_t K;
+    };
+
+    // Where a document is read: its next word, and what is left of it
+    struct Reader {
+        const int32_t *word;
+        const float *count;
+        int16_t *drawing;
+        float *given;
+        uint64_t key;
+        int64_t left;  // draws of the document
+        int draw;  // of the word
+    };
+
+    // The first topic that is possible; -1: none is. Where rounding, or a word of no topic, has drawn one that is not.
+    static int possible(const float *given, const float *alpha, const float *word, Py_ssize_t K) {
+        for (Py_ssize_t j = 0; j < K; j++)
+            if ((given[j] + alpha[j]) * word[j] > 0) return (int)j;
+        return -1;
+    }
+
+    // One draw of each of L documents, stage by stage; whether a document has come to its end. Of the topics' weights
+    // row after row of eight is added up: a topic is found by its place in the eight, then by its row.
+    template <int L>
+    static inline bool step(Reader *readers, const Corpus &c, int64_t *tallies, float *scratch) {
+        const Py_ssize_t K = c.K, width = K + 16;
+        const float *topics = c.topics, *alpha = c.alpha;
+        float share[L], left[L];
+        int draws[L], topic[L];
+        Eight upto[L];
+        bool done = false;
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) {
+            Reader &r = readers[l];
+            while ((draws[l] = shared(*r.count)) == 0) r.word++, r.count++;
+            share[l] = *r.count / draws[l];
+            if (*r.drawing >= 0) give(r.given, *r.drawing, -share[l]);
         }
-        float left = (random >> 40) * (1.0f / 16777216) * sum;
-        Py_ssize_t b = 0;
-        while (b < blocks - 1 && left >= eights[b]) left -= eights[b++];
-        int topic = -1;
-        for (Py_ssize_t j = 8 * b; j < 8 * b + 8 && left >= 0; j++) {
-            float p = weight[j] * word[j];
-            if (p > 0) {
-                topic = j;
-                left -= p;
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) {
+            const float *given = readers[l].given, *word = topics + *readers[l].word * K;
+            float *sums = scratch + l * width;
+            upto[l] = NONE;
+            #pragma GCC unroll 1
+            for (Py_ssize_t j = 0; j < K; j += 8) {
+                Eight weight = *(const Eight *)(given + j) + *(const Eight *)(alpha + j);
+                *(Eight *)(sums + j) = upto[l] += weight * *(const Eight *)(word + j);
             }
         }
-        return topic;
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) upto[l] += SHUFFLED(upto[l], 8, 0, 1, 2, 8, 4, 5, 6);
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) upto[l] += SHUFFLED(upto[l], 8, 8, 0, 1, 8, 8, 4, 5);
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) upto[l] += SHUFFLED(upto[l], 8, 8, 8, 8, 3, 3, 3, 3);
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) {
+            const Reader &r = readers[l];
+            *(Eight *)(scratch + l * width + K + 8) = upto[l];
+            uint64_t random = mixed(mixed(r.key ^ *r.word) + r.draw);
+            left[l] = (int)(random >> 40) * (1.0f / 16777216) * upto[l][7];
+            topic[l] = below(upto[l], left[l]) & 7;
+        }
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) {
+            const float *sum = scratch + l * width + topic[l], *last = sum + K - 8;
+            if (topic[l]) left[l] -= sum[K + 7];
+            #pragma GCC unroll 1
+            for (; sum < last; sum += 8) topic[l] += *sum <= left[l] ? 8 : 0;
+        }
+        #pragma GCC unroll 8
+        for (int l = 0; l < L; l++) {
+            Reader &r = readers[l];
+            const float *word = topics + *r.word * K;
+            if (!((r.given[topic[l]] + alpha[topic[l]]) * word[topic[l]] > 0))
+                topic[l] = possible(r.given, alpha, word, K);
+            if (topic[l] >= 0) {
+                give(r.given, topic[l], share[l]);
+                tallies[*r.word * K + topic[l]] += llrintf(share[l] * UNIT);
+            }
+            *r.drawing++ = (int16_t)topic[l];
+            bool last = ++r.draw == draws[l];
+            r.draw = last ? 0 : r.draw;
+            r.word += last;
+            r.count += last;
+            done |= --r.left == 0;
+        }
+        return done;
+    }
+
+    // Draws of the documents from `d` to `end`
+    static void documents(
+        Py_ssize_t d, Py_ssize_t end, const Corpus &c, int16_t *drawings, float *given, int64_t *tallies, float *scratch
+    ) {
+        Reader readers[ABREAST];
+        int busy = 0;
+        for (;;) {
+            for (; busy < ABREAST && d < end; d++)
+                if (c.first[d] < c.first[d + 1])
+                    readers[busy++] = {
+                        c.words + c.starts[d], c.counts + c.starts[d], drawings + c.first[d], given + d * c.K,
+                        mixed(c.keys[d] ^ c.seed), c.first[d + 1] - c.first[d], 0,
+                    };
+            if (busy == ABREAST)
+                while (!step<ABREAST>(readers, c, tallies, scratch)) {}
+            else if (busy)
+                while (!step<1>(readers, c, tallies, scratch)) {}
+            else
+                return;
+            for (int l = 0; l < busy; l++)
+                if (readers[l].left == 0) readers[l--] = readers[--busy];
+        }
     }
     """
+    enum:
+        UNIT
+    cdef cppclass Corpus:
+        const int64_t *starts
+        const int64_t *first
+        const int32_t *words
+        const float *counts
+        const float *topics
+        const float *alpha
+        const uint64_t *keys
+        uint64_t seed
+        Py_ssize_t K
     uint64_t mixed(uint64_t x) noexcept nogil
-    int drawn(const float *weight, const float *word, float *eights, Py_ssize_t blocks, uint64_t random) noexcept nogil
-
+    int shared(float count) noexcept nogil
+    void documents(
+        Py_ssize_t d, Py_ssize_t end, const Corpus &c, int16_t *drawings, float *given, int64_t *tallies, float *scratch
+    ) noexcept nogil
 
 def pieces(
     const int64_t[::1] starts,  # IN: (n + 1,) of the documents
@@ -73,11 +225,6 @@ def pieces(
         first[keys.shape[0]] = sum
 
 
-cdef inline int shared(float count) noexcept nogil:
-    """Draws of a word that is there so often."""
-    return PIECES if count >= PIECES else <int>ceilf(count)
-
-
 def sweep(
     const int64_t[::1] starts,  # IN: (n + 1,) of the documents
     const int32_t[::1] words,  # IN: (nonzeros,)
@@ -90,50 +237,23 @@ def sweep(
     int16_t[::1] drawings,  # IN, OUT: the topics drawn, -1 for none
     float[:, ::1] given,  # IN, OUT: (n, K) how many words of a document each topic has given
     int64_t[:, :, ::1] tallies,  # IN, OUT: (threads, V, K) of the words, to be summed, in 1 / 65536
-    float[:, ::1] scratch,  # SCRATCH: (threads, at least K + K / 8)
+    float[:, ::1] scratch,  # SCRATCH: (threads, at least 4 (K + 16))
     int threads,
 ):
     """Draws all topics anew, each given the topics of the other words of its document."""
     cdef Py_ssize_t n = given.shape[0], d
+    cdef Corpus corpus
+    if n == 0 or drawings.shape[0] == 0:
+        return
+    corpus.starts, corpus.first, corpus.words, corpus.counts = &starts[0], &first[0], &words[0], &counts[0]
+    corpus.topics, corpus.alpha, corpus.keys, corpus.seed = &topics[0, 0], &alpha[0], &keys[0], seed
+    corpus.K = topics.shape[1]
     if threads == 1:
         with nogil:
-            for d in range(n):
-                document(
-                    starts, words, counts, topics, alpha, first[d], mixed(keys[d] ^ seed), drawings, &given[d, 0],
-                    tallies[0], &scratch[0, 0], d,
-                )
+            documents(0, n, corpus, &drawings[0], &given[0, 0], &tallies[0, 0, 0], &scratch[0, 0])
     else:
-        for d in prange(n, nogil=True, num_threads=threads, schedule="dynamic", chunksize=64):
-            document(
-                starts, words, counts, topics, alpha, first[d], mixed(keys[d] ^ seed), drawings, &given[d, 0],
-                tallies[threadid()], &scratch[threadid(), 0], d,
+        for d in prange(0, n, CHUNK, nogil=True, num_threads=threads, schedule="dynamic", chunksize=1):
+            documents(
+                d, min(d + CHUNK, n), corpus, &drawings[0], &given[0, 0], &tallies[threadid(), 0, 0],
+                &scratch[threadid(), 0],
             )
-
-
-cdef void document(
-    const int64_t[::1] starts, const int32_t[::1] words, const float[::1] counts, const float[:, ::1] topics,
-    const float[::1] alpha, int64_t place, uint64_t key, int16_t[::1] drawings, float *given,
-    int64_t[:, ::1] tallies, float *weight, Py_ssize_t d,
-) noexcept nogil:
-    cdef Py_ssize_t K = topics.shape[1], j, i
-    cdef int topic, draws, draw
-    cdef float share
-    cdef uint64_t own
-    for j in range(K):
-        weight[j] = given[j] + alpha[j]
-    for i in range(starts[d], starts[d + 1]):
-        draws = shared(counts[i])
-        share = counts[i] / max(draws, 1)
-        own = mixed(key ^ <uint64_t>words[i])
-        for draw in range(draws):
-            topic = drawings[place]
-            if topic >= 0:
-                given[topic] = max(<float>0, given[topic] - share)  # fractions are rounded
-                weight[topic] = given[topic] + alpha[topic]
-            topic = drawn(weight, &topics[words[i], 0], weight + K, K // 8, mixed(own + <uint64_t>draw))
-            if topic >= 0:
-                given[topic] += share
-                weight[topic] = given[topic] + alpha[topic]
-                tallies[words[i], topic] += llrintf(share * UNIT)
-            drawings[place] = topic
-            place += 1

@@ -37,7 +37,7 @@ class LDAHyperparameters(Hyperparameters):
         True, description="Whether the first restarts begin from a singular value decomposition, not at random."
     )
     em_passes: int = hyperparameter(
-        160,
+        320,
         ge=0,
         description="Passes of expectation maximization over the corpus that refine the decomposed topics; 0: none.",
     )

@@ -1,7 +1,8 @@
 """Passes of expectation maximisation that start from the spectral topics: most of them stochastic, the last ones exact.
 
 Moments see three words of a document at a time, the likelihood sees them all. Exact passes alone raise it, but keep
-what the spectral topics of real text get wrong; draws leave that behind.
+what the spectral topics of real text get wrong; draws leave that behind, for one optimum or another: a few passes tell
+which draws have found a good one, so that several chains begin and the likeliest goes on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ ROUNDS = 5  # steps of a document's mixture in a pass
 MEAN = 0.01  # share of all documents' words that a topic starts with, so that none is ruled out
 LONGEST = 2.0**17  # words of a document: single precision holds what is counted of so many
 DRAWN = 2.0**12  # the same of draws, which stay where they are in documents of more
+CHAINS, TRIAL = 6, 30  # that begin, at most, and the passes that each has until they are compared
+TRIED = 0.5  # share of the stochastic passes that comparing may take
 SYMMETRIC = 0.5  # the prior that each topic starts with: the spectral one is far too uneven on real text
 
 
@@ -36,8 +39,8 @@ def refine(
 ) -> tuple[NDArray[np.float64], Matrix]:
     """Shares (k,) of the topics in the documents, and beta (k, V), after `passes` > 0 passes over the corpus (n, V).
 
-    All words of the corpus occur. A stop ends the passes early. A document of more than LONGEST words says no more than
-    one of as many in the same shares.
+    The passes of all chains count. All words of the corpus occur. A stop ends the passes early. A document of more than
+    LONGEST words says no more than one of as many in the same shares.
     """
     corpus = shortened(corpus, LONGEST)
     k, V = beta.shape
@@ -46,18 +49,43 @@ def refine(
     topics, prior, theta = np.zeros((V, K), np.float32), np.zeros(K, np.float32), np.zeros((n, K), np.float32)
     topics[:, :k] = (1 - MEAN) * beta.T + MEAN * (mean / mean.sum())[:, None]
     prior[:k], theta[:, :k] = SYMMETRIC, 1 / k
-    rows, done = parts(corpus), 0
+    columns, done = parts(corpus.tocsc()), 0
     if passes > EXACT and not stopped():
-        sampler = Sampler(parts(shortened(corpus, DRAWN)), topics, prior, k, seed, threads)
+        drawn = shortened(corpus, DRAWN)
+        start = Sampler(parts(drawn), topics, prior, k, seed, threads)
+        sampler, done = likeliest(start, columns if drawn is corpus else parts(drawn.tocsc()), passes - EXACT, stopped)
         while done < passes - EXACT and not stopped():
             sampler.sweep()
             done += 1
         log.info("%d stochastic EM pass(es), mixtures' prior %s", done, np.round(sampler.alpha[:k], 4).tolist())
-        topics, prior = sampler.topics, sampler.alpha
-        theta = sampler.given + prior
-        theta /= theta.sum(axis=1, keepdims=True)
-    exact(corpus, rows, topics, prior, theta, range(done, passes), threads, stopped)
+        topics, prior, theta = sampler.topics, sampler.alpha, sampler.mixtures()
+    exact(parts(corpus), columns, topics, prior, theta, range(done, passes), threads, stopped)
     return theta[:, :k].mean(axis=0, dtype=np.float64), topics[:, :k].T.astype(np.float64)
+
+
+def likeliest(start: Sampler, columns: Parts, passes: int, stopped: Callable[[], bool]) -> tuple[Sampler, int]:
+    """The chain to go on with, of as many as begin where `start` is and fit in `passes`, and the passes of them all.
+
+    columns: the chains' corpus as CSC, of which the log likelihood is compared.
+    """
+    chains, done = min(CHAINS, int(TRIED * passes) // TRIAL), 0
+    if chains < 2:
+        return start, 0
+    best, most = start, -np.inf
+    for chain in range(chains):
+        sampler = start.again(chain)
+        for _ in range(TRIAL):
+            if stopped():
+                break
+            sampler.sweep()
+            done += 1
+        found = sampler.likelihood(columns)
+        log.info("Chain %d/%d: log likelihood of a word %.6f", chain + 1, chains, found)
+        if found > most:
+            best, most = sampler, found
+        if stopped():
+            break
+    return best, done
 
 
 def shortened(corpus: sparse.csr_array, longest: float) -> sparse.csr_array:
@@ -71,8 +99,8 @@ def shortened(corpus: sparse.csr_array, longest: float) -> sparse.csr_array:
 
 
 def exact(
-    corpus: sparse.csr_array,
     rows: Parts,
+    columns: Parts,
     topics: Dense,
     prior: Dense,
     theta: Dense,
@@ -80,8 +108,11 @@ def exact(
     threads: int,
     stopped: Callable[[], bool],
 ) -> None:
-    """Exact passes on topics (V, K) and mixtures theta (n, K), in place, with the mixtures' prior (K,) as it is."""
-    columns, total = parts(corpus.tocsc()), float(corpus.sum(dtype=np.float64))
+    """Exact passes on topics (V, K) and mixtures theta (n, K), in place, with the mixtures' prior (K,) as it is.
+
+    rows, columns: the corpus (n, V) as CSR and as CSC.
+    """
+    total = float(rows[2].sum(dtype=np.float64))
     scratch = np.empty((threads, topics.shape[1] + 16), np.float32)
     expected, likelihood = np.empty_like(topics), np.empty(len(topics))
     for step in steps:

@@ -8,11 +8,14 @@ by drawn ones. The draws within a document are those of collapsed Gibbs sampling
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import psi
 
-from algorithms.lda import _sampling
+from algorithms.lda import _refinement, _sampling
 from algorithms.machine import free_memory
 from formats.batch import Dense
 
@@ -21,6 +24,7 @@ OPEN = 0.5  # the prior of each topic in the first pass, in which a document beg
 FITTED = (3, 5)  # the pass from which the prior is fitted, and every how many
 LEAST = 1e-4  # of a topic's prior
 TALLIES = 0.25  # of the free memory, at most
+APART = 2**32  # seeds of chains, each of which takes one a pass
 BITS = 10.0  # kept of what the draws start from, so that they do not depend on rounding
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
@@ -42,11 +46,34 @@ class Sampler:
         _sampling.pieces(*rows, self._first, self._keys)
         self._drawings = np.full(self._first[-1], -1, np.int16)
         self._tallies = np.empty((threads, *topics.shape), np.int64)
-        self._scratch = np.zeros((threads, 2 * K + 16), np.float32)
+        self._scratch = np.zeros((threads, 4 * (K + 16)), np.float32)
         self._lengths = np.add.reduceat(np.append(rows[2].astype(np.float64), 0), rows[0][:-1])
         self._lengths[np.diff(rows[0]) == 0] = 0
         self.topics, self.alpha = coarse(topics), coarse(alpha)
         self.given = np.zeros((n, K), np.float32)
+
+    def again(self, number: int) -> Self:
+        """A chain that begins where this one is before its first pass, with draws of its own.
+
+        They share what every pass writes anew.
+        """
+        other = copy(self)
+        other._seed = (self._seed + number * APART) % 2**64
+        other._drawings, other.given = np.full_like(self._drawings, -1), np.zeros_like(self.given)
+        other.topics, other.alpha = self.topics.copy(), self.alpha.copy()
+        return other
+
+    def mixtures(self) -> Dense:
+        """(n, K) means of the documents' mixtures, given the last draws."""
+        theta = self.given + self.alpha
+        theta /= theta.sum(axis=1, keepdims=True)
+        return theta
+
+    def likelihood(self, columns: Parts) -> float:
+        """Mean log likelihood of a word in these mixtures; columns: the corpus as CSC."""
+        expected, likelihood = np.empty_like(self.topics), np.empty(len(self.topics))
+        _refinement.count(*columns, self.topics, self.mixtures(), expected, likelihood, self._threads)
+        return float(likelihood.sum() / columns[2].sum(dtype=np.float64))
 
     def sweep(self) -> None:
         """One pass: draws, the topics that follow from them, and now and then the prior."""
@@ -80,9 +107,11 @@ def fitted(alpha: NDArray[np.float64], given: Dense, lengths: NDArray[np.float64
 
     lengths: (n,). Minka, "Estimating a Dirichlet distribution" (2000), equation 55.
     """
+    rows, topics = given.nonzero()  # the others add nothing, and they are most
+    some = given[rows, topics]
     for _ in range(2):
         a0 = alpha.sum()
-        above = psi(given + alpha).sum(axis=0) - len(given) * psi(alpha)
+        above = np.bincount(topics, psi(some + alpha[topics]) - psi(alpha)[topics], len(alpha))
         below = (psi(lengths + a0) - psi(a0)).sum()
         alpha = np.maximum(alpha * above / below, LEAST)
     return alpha

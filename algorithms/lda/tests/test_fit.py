@@ -20,7 +20,7 @@ def train(make_job, configure):
     """`train(rows, k, ...)`: the model of a job with one file."""
 
     def model(rows, k, **given):
-        few = {"max_restarts": 2, "em_passes": 30}  # of 10 and 160: enough here, and soon
+        few = {"max_restarts": 2, "em_passes": 30}  # of 10 and 320: enough here, and soon
         return fit(make_job(rows), configure(**{"feature_dim": rows.shape[1], "num_topics": k, **few, **given}))
 
     return model
@@ -41,7 +41,7 @@ def test_two_topics_without_a_word_in_two(train):
 
 def test_topics_of_known_documents(train, known):
     beta, corpus, _ = known
-    model = train(corpus, 10, em_passes=160, mini_batch_size=2000)
+    model = train(corpus, 10, em_passes=320, mini_batch_size=2000)
     distance = np.abs(model.beta[:, None] - beta[None]).sum(axis=2)
     assert sorted(distance.argmin(axis=0)) == list(range(10))
     assert distance.min(axis=0).max() < 0.05

@@ -26,7 +26,7 @@ TABLE = [
     ("max_iterations", 1000, POSITIVE, None, {"1": 1, "5000": 5000}, NO_POSITIVE_INTEGERS),
     ("tol", 1e-8, NUMBER, None, {"1e-8": 1e-8, "0.5": 0.5}, NO_POSITIVE_NUMBERS),
     ("allow_svd_init", True, BOOLEAN, None, BOOLEANS, ("", "x", "2", "None")),
-    ("em_passes", 160, "an integer >= 0", None, {"0": 0, "100": 100}, ("-1", *NO_INTEGERS)),
+    ("em_passes", 320, "an integer >= 0", None, {"0": 0, "100": 100}, ("-1", *NO_INTEGERS)),
     ("epochs", 1, "1", None, {"1": 1, '"1"': 1}, ("2", *NO_POSITIVE_INTEGERS)),
 ]
 LEAST = {"num_topics": "10", "feature_dim": "784", "mini_batch_size": "5400"}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from algorithms.lda import _refinement
-from algorithms.lda.refinement import EXACT, parts, refine
+from algorithms.lda import _refinement, _sampling
+from algorithms.lda.refinement import CHAINS, EXACT, TRIAL, likeliest, parts, refine
 from algorithms.lda.sampling import Sampler, coarse, fitted
 
 K, V, N = 3, 30, 200
@@ -44,7 +44,7 @@ def test_halves_of_a_pass_are_their_formula(corpus):
     assert likelihood.sum() == pytest.approx((counts * np.log(p @ beta)).sum(), rel=1e-5)
 
 
-@pytest.mark.parametrize("passes", [EXACT, 40])
+@pytest.mark.parametrize("passes", [EXACT, 40, 5 * TRIAL])
 def test_threads_order_and_copies_change_nothing(corpus, passes):
     matrix, beta = corpus
     share, refined = go(matrix, beta, passes)
@@ -71,6 +71,61 @@ def test_draws_are_whole_and_repeatable(corpus):
     assert np.array_equal(samplers[0].topics, samplers[1].topics)
     assert not np.array_equal(samplers[0].topics, samplers[2].topics)
     assert not samplers[0].given[:, K:].any()
+
+
+def test_draws_have_their_probabilities():
+    """One word, of which a document has one: what each of K topics is given follows alpha times the word's weights."""
+    n, k = 40_000, 11
+    random = np.random.default_rng(3)
+    topics, prior = np.zeros((1, 16), np.float32), np.zeros(16, np.float32)
+    topics[0, :k], prior[:k] = random.random(k), random.random(k)
+    prior[4] = topics[0, 7] = 0
+    keys = random.integers(2**63, size=n).astype(np.uint64)
+    rows = (np.arange(n + 1), np.zeros(n, np.int32), np.ones(n, np.float32))
+    given, tallies = np.zeros((n, 16), np.float32), np.zeros((1, 1, 16), np.int64)
+    drawings, scratch = np.full(n, -1, np.int16), np.zeros((1, 128), np.float32)
+    for seed in (1, 2):  # the second pass takes back what the first has given
+        tallies[:] = 0
+        _sampling.sweep(*rows, topics, prior, rows[0], keys, seed, drawings, given, tallies, scratch, 1)
+    wanted = topics[0] * prior / (topics[0] @ prior)
+    drawn = tallies[0, 0] / 65536
+    assert drawn.sum() == n
+    assert np.array_equal(given.sum(axis=0), drawn)
+    assert np.array_equal(given.argmax(axis=1), drawings)
+    assert not drawn[wanted == 0].any()
+    assert (np.abs(drawn - n * wanted) <= 5 * np.sqrt(n * wanted)).all()
+
+
+def test_word_of_no_topic_is_not_drawn():
+    matrix = sparse.csr_array(np.float32([[2, 3, 1], [0, 4, 0]]))
+    topics, prior = np.zeros((3, 8), np.float32), np.zeros(8, np.float32)
+    topics[:, :2], prior[:2] = [[0.5, 0.2], [0, 0], [0.5, 0.8]], 0.1
+    sampler = Sampler(parts(matrix), topics, prior, 2, 1, 1)
+    sampler.sweep()
+    assert sampler.given.sum(axis=1).tolist() == [3, 0]
+
+
+def test_likeliest_chain_goes_on(corpus):
+    matrix, beta = corpus
+    topics, prior = np.zeros((V, 8), np.float32), np.zeros(8, np.float32)
+    topics[:, :K], prior[:K] = 0.05 * beta.T + 0.95 / V, 0.5
+    start, columns = Sampler(parts(matrix), topics, prior, K, 5, 1), parts(matrix.tocsc())
+    chains = [start.again(number) for number in range(CHAINS)]
+    for chain in chains:
+        for _ in range(TRIAL):
+            chain.sweep()
+    found = [chain.likelihood(columns) for chain in chains]
+    assert len(set(found)) == CHAINS
+    for number, chain in enumerate(chains):
+        p = (chain.mixtures() @ chain.topics.T)[matrix.toarray() > 0]
+        assert found[number] == pytest.approx(matrix.data @ np.log(p) / matrix.sum(), rel=1e-5)
+    sampler, done = likeliest(start, columns, 10_000, lambda: False)
+    assert done == CHAINS * TRIAL
+    assert np.array_equal(sampler.topics, chains[int(np.argmax(found))].topics)
+    assert not start.given.any()
+    assert likeliest(start, columns, 2 * TRIAL, lambda: False) == (start, 0)
+    asked = iter([False] * TRIAL + [True] * 3)  # a stop as the second chain begins
+    assert np.array_equal(likeliest(start, columns, 10_000, lambda: next(asked))[0].topics, chains[0].topics)
 
 
 def test_large_and_fractional_counts():
