@@ -5,7 +5,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 ALGORITHMS := $(patsubst algorithms/%/__init__.py,%,$(wildcard algorithms/*/__init__.py))
 ALGORITHM ?= $(firstword $(ALGORITHMS))
 DEVICE ?= cpu
-FOR ?= 3.12
+FOR ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # where a GPU is, CuPy, NumPy and what tests need are the machine's own
 GPU_ENV = $(if $(wildcard /proc/driver/nvidia/version /dev/nvidiactl),.venv-gpu,.venv)
 IMAGE = inbuilt-$(subst _,-,$(ALGORITHM))

@@ -149,6 +149,10 @@ class Channel:
                 self.sample = item.rows(0, SAMPLE_ROWS)
             yield item
 
+    def forget(self) -> None:
+        """Lets go of the rows that are kept on disk: the model needs the room."""
+        self._spool = None
+
     def _passed(
         self,
         number: int,

@@ -74,6 +74,8 @@ def run(environment: Environment, stop: threading.Event, started: float) -> None
         job = Job(channels, cluster, report, stop.is_set, paths, config.checkpoints)
         _require_data(job)
         model = algorithm.fit(job, hyperparameters, **({"device": device} if "gpu" in algorithm.devices else {}))
+        for channel in channels.values():
+            channel.forget()
         _score(algorithm, job, hyperparameters, model)
         if cluster.is_leader:
             with report.timed("model.serialize.time"):

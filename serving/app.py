@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from flask import Flask, Request, Response, jsonify, request
@@ -29,6 +31,7 @@ MOST_CONCURRENT = 100  # that the platform knows (guide, "How Containers Serve R
 def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     """An application that answers with this model. Raises UserError for settings that do not fit the algorithm."""
     algorithm, model = loaded.algorithm, _adapted(loaded, settings)
+    callers = CALLERS if isinstance(loaded.model, Gathering) else 1  # on a GPU; a CPU's memory is for a few
     if settings.gather and not isinstance(model, Gathering):
         model = Gathering(model, settings.gather)
     verbose = None if algorithm.verbose is None else _seen(model, algorithm.verbose)
@@ -37,6 +40,8 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     ended = settings.batch or (settings.csv_rows and not settings.selects)
     accepted = {alias for name in algorithm.request_types for alias in formats.find(name).MEDIA_TYPES}
 
+    # to read and answer a large request takes many times its size, for one at a time to have
+    computing = nullcontext() if settings.gather else threading.Lock()
     app = Flask("inbuilt")
 
     @app.get("/ping")
@@ -46,7 +51,7 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
     @app.get("/execution-parameters")
     def execution_parameters() -> Response:
         return jsonify(
-            MaxConcurrentTransforms=min(settings.workers * (CALLERS if settings.gather else 1), MOST_CONCURRENT),
+            MaxConcurrentTransforms=min(settings.workers * callers, MOST_CONCURRENT),
             BatchStrategy="MULTI_RECORD",
             MaxPayloadInMB=0 if settings.body_limit is None else max(1, settings.body_limit // MIB),
         )
@@ -68,10 +73,11 @@ def create_app(loaded: LoadedModel, settings: Settings) -> Flask:
             body = _unpacked(body, headers["Content-Encoding"], settings.body_limit)
         if settings.batch and not body:
             return Response(b"", content_type=answer.name)  # an empty share of a file: no record, no answer
-        batch = formats.decode(body, content_type, expected)
-        require_finite(batch, missing=algorithm.allows_missing)
-        columns = chosen.predict(batch)
-        text = formats.find(answer.name).encode(columns, algorithm.wrapper, batch.ids)
+        with computing:
+            batch = formats.decode(body, content_type, expected)
+            require_finite(batch, missing=algorithm.allows_missing)
+            columns = chosen.predict(batch)
+            text = formats.find(answer.name).encode(columns, algorithm.wrapper, batch.ids)
         if algorithm.csv_joined and answer.name == CSV:
             if ended:
                 text += b"\n"

@@ -16,6 +16,7 @@ from formats.batch import Dense
 FAR = 10.0
 TOO_LARGE = "the values are too large: distances between them are beyond float32. Please scale the data."
 CACHED = 2**16  # numbers of rows that stay in the cache between being compared and being measured
+PIECEWISE = 16  # centers, of more of which BLAS takes longer in pieces than the second look at the rows
 FEW = 2**16  # products: below, a loop that keeps the GIL is faster than BLAS
 
 
@@ -73,7 +74,7 @@ def nearest_with_distances(
         labels = find(X)
         return labels, distances(X, C, labels)
     labels, squared = np.empty(len(X), np.intp), np.empty(len(X))
-    rows = max(1, CACHED // X.shape[1])
+    rows = max(1, CACHED // X.shape[1] if len(C) <= PIECEWISE else len(X))
     for piece in (slice(start, start + rows) for start in range(0, len(X), rows)):
         labels[piece] = find(X[piece])
         squared[piece] = distances(X[piece], C, labels[piece])

@@ -179,7 +179,7 @@ cdef extern from *:
             ptrdiff_t &count = part.counts[i];
             if (count == room) {
                 count = sift(near, count, k, part.highs, part.bounds[i]);
-                if (count > room - room / 4) {  // many are as far away as the k-th
+                if (count > room - std::max<ptrdiff_t>(1, room / 4)) {  // many are as far away as the k-th
                     part.bounds[i] = NAN;
                     count = DOUBTFUL;
                 }
@@ -210,7 +210,7 @@ cdef extern from *:
                 for (ptrdiff_t j = 0; j < part.counts[i]; ++j)
                     if (part.near[i * room + j].low <= bound) all.push_back(part.near[i * room + j]);
             const ptrdiff_t left = sift(all.data(), all.size(), k, own.highs, bound);
-            if (left < k || left > room) return 0;
+            if (left < k || left > room || left > k + k / 4 + 64) return 0;  // many are sorted slowly: pairs are faster
             std::sort(all.begin(), all.begin() + left, [](const Near &a, const Near &b) { return a.low < b.low; });
             for (ptrdiff_t j = 0; j < left; ++j) numbers[j] = all[j].row;
             return left;

@@ -15,7 +15,7 @@ from algorithms.knn.index import build
 from algorithms.knn.model import KNNModel, prepared
 from algorithms.knn.on_device import placed
 from algorithms.knn.projection import Projection
-from algorithms.knn.sample import REMEDY, Reservoir, gathered
+from algorithms.knn.sample import REMEDY, Reservoir, gathered, require_memory
 from algorithms.knn.search import search
 from algorithms.machine import free_memory
 from algorithms.report import Counters, log
@@ -55,7 +55,10 @@ def fit(job: Job, hyperparameters: KNNHyperparameters, device: Device = CPU) -> 
             log.info("...Got reservoir sample from algo-%d: data=(%d, %d), labels=(%d,), NaNs=0", *shown)
         del reservoir  # its rows would be held twice
         projection, normalize = projection_of(h, width), h.index_metric == "COSINE"
-        rows = prepared(rows, None, normalize, multiple(h, rows.shape[1]))
+        padded = multiple(h, rows.shape[1])
+        if normalize or padded > rows.shape[1]:
+            require_memory(4 * len(rows) * padded)  # of a copy
+        rows = prepared(rows, None, normalize, padded)
         index = placed(search(build(rows, h)), device)
         return KNNModel(index, labels, h.k, h.predictor_type, width, projection, normalize, h.ties)
 

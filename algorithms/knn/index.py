@@ -32,6 +32,8 @@ def build(rows: Dense, hyperparameters: KNNHyperparameters) -> Any:
     inner = h.index_metric != "L2"
     flat = faiss.IndexFlatIP(d) if inner else faiss.IndexFlatL2(d)
     index = flat if h.index_type == "faiss.Flat" else _inverted(flat, m, inner, h)
+    if not isinstance(index, faiss.IndexFlat):
+        require_memory(rows.nbytes)  # which it holds once more
     if not index.is_trained:
         log.info("Training index...")
         started = time.perf_counter()
@@ -41,13 +43,15 @@ def build(rows: Dense, hyperparameters: KNNHyperparameters) -> Any:
     if isinstance(index, faiss.IndexFlat):
         _adopt(index, rows)
     else:
-        require_memory(rows.nbytes)
         index.add(rows)
     return index
 
 
 def _adopt(index: Any, rows: Dense) -> None:
-    """Rows (m, d) become those of a flat index where they lie, as those of a file do that faiss maps."""
+    """Rows (m, d) become those of a flat index where they lie, as those of a file do that faiss maps.
+
+    To add to it or to clear it would end the process, and a clone of it in memory would not keep the rows alive.
+    """
     codes = index.codes
     if not hasattr(codes, "view_data"):  # a release that has another vector
         require_memory(rows.nbytes)

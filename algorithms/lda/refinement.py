@@ -85,6 +85,7 @@ def likeliest(start: Sampler, columns: Parts, passes: int, stopped: Callable[[],
             best, most = sampler, found
         if stopped():
             break
+        del sampler  # unless it is the best one, before the next takes its memory
     return best, done
 
 

@@ -24,6 +24,7 @@ OPEN = 0.5  # the prior of each topic in the first pass, in which a document beg
 FITTED = (3, 5)  # the pass from which the prior is fitted, and every how many
 LEAST = 1e-4  # of a topic's prior
 TALLIES = 0.25  # of the free memory, at most
+MOST = 32  # draws of a word in a document, PIECES in _sampling.pyx
 APART = 2**32  # seeds of chains, each of which takes one a pass
 BITS = 10.0  # kept of what the draws start from, so that they do not depend on rounding
 

@@ -16,6 +16,7 @@ from algorithms.lda.hyperparameters import LDAHyperparameters
 from algorithms.lda.moments import EXTRA as EXTRA_COLUMNS
 from algorithms.lda.moments import POWERS, Moments, Whitening
 from algorithms.lda.refinement import refine
+from algorithms.lda.sampling import MOST
 from algorithms.machine import free_memory
 from algorithms.report import log
 from formats.batch import Dense
@@ -51,7 +52,9 @@ def learn(
     seen = np.flatnonzero(total > 0)
     part = corpus[:, seen] if len(seen) < V else corpus
     wanted = math.ceil(EXTRA * k)
-    require_memory(n, len(seen), wanted, part.nnz)
+    require_memory(
+        n, len(seen), wanted, part.nnz, int(np.minimum(np.ceil(part.data), MOST).sum()) if h.em_passes else 0
+    )
     log.info("Running LDA for %d topics (%d requested)", wanted, k)
     moments = Moments(part, h.alpha0)
     white = moments.whitening(wanted, random)
@@ -66,18 +69,21 @@ def learn(
     return Topics(alpha.astype(np.float32), (full / full.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
-def require_memory(n: int, V: int, m: int, entries: int) -> None:
-    """Raises UserError where the moments of n documents of V words, in m dimensions, would not fit.
+def require_memory(n: int, V: int, m: int, entries: int, draws: int = 0) -> None:
+    """Raises UserError where the moments of n documents of V words, in m dimensions, would not fit, or the draws.
 
-    entries: counts of the corpus, each of which is there twice with its place. The passes take less.
+    entries: counts of the corpus, each of which is there twice with its place. draws: of a pass, which three chains
+    have, with what they give, where several begin: the one that they begin from, the best one and the last.
     """
     block = min(V, m + EXTRA_COLUMNS)
     basis = min(V + block, (POWERS + 1) * block)  # columns of the whitening's Krylov space
-    needed = 8 * (V * (3 * basis + 4 * block) + 2 * basis**2 + 3 * n * block + 5 * m**3 + 5 * entries)
+    moments = 8 * (V * (3 * basis + 4 * block) + 2 * basis**2 + 3 * n * block + 5 * m**3 + 5 * entries)
+    passes = 8 * 5 * entries + 3 * (2 * draws + 4 * n * m)
+    needed, what = max((moments, "moments"), (passes, "draws"))
     free = free_memory()
     if not needed <= free:
         raise UserError(
-            f"the moments of {n} documents of {V} words for {m} topics need {needed / 2**30:.1f} GiB of memory, there "
+            f"the {what} of {n} documents of {V} words for {m} topics need {needed / 2**30:.1f} GiB of memory, there "
             f"are {free / 2**30:.1f} GiB. Please lower num_topics, use fewer words, or use a larger instance."
         )
 

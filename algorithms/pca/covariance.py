@@ -92,6 +92,7 @@ class Covariance:
         self.sums = cluster.all_reduce(self.device.get(self.sums))
         while len(self._parts) > 1:
             self.products += self._parts.pop()
+        self._parts.clear()  # the sums of all hosts take their place
         self.products = cluster.all_reduce(self.device.get(self.products))
 
     def mean(self) -> NDArray[np.float64]:

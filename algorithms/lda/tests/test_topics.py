@@ -105,6 +105,9 @@ def test_memory(monkeypatch):
     require_memory(1000, 1000, 13, 10**5)
     with pytest.raises(UserError, match=r"10000 topics need .* GiB of memory, there are 1.0 GiB"):
         require_memory(1000, 1000, 10000, 10**5)
+    require_memory(1000, 1000, 13, 10**7, 10**8)
+    with pytest.raises(UserError, match=r"the draws of 1000 documents of 1000 words for 13 topics need 1\.1 GiB"):
+        require_memory(1000, 1000, 13, 10**7, 13 * 10**7)
 
 
 @pytest.mark.parametrize(("n", "V", "m", "length"), [(300, 8000, 4, 10), (500, 1000, 2, 300)])
