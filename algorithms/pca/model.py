@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dgemm
 
 from algorithms.device import CPU, Device
 from algorithms.errors import UserError
@@ -83,7 +82,7 @@ class PCAModel:
         buffer = np.empty((ROWS, len(v)))
         with np.errstate(over="ignore"):  # of this thread
             for Z in centred(X, mean, buffer):
-                projection[start : start + len(Z)] = dgemm(1.0, v.T, Z.T).T
+                projection[start : start + len(Z)] = Z @ v
                 start += len(Z)
 
     def save(self, directory: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
-from scipy.linalg.blas import ddot, dgemm
+from scipy.linalg.blas import ddot
 
 from algorithms.cluster import Cluster
 from algorithms.device import CPU, Device
@@ -42,7 +42,7 @@ class Sketch:
         self._origin = device.put(shift)
         self._omega = device.put(self._signs.astype(np.float64)) if device.gpus else None
         self._threads = 1 if device.gpus else threads_for(d * size)
-        self._parts: list[NDArray[np.float64]] = []  # of the sketch, each thread's of dense rows, in Fortran's order
+        self._parts: list[NDArray[np.float64]] = []  # of the sketch, each thread's of dense rows
         self._buffers = np.empty((0 if device.gpus else self._threads, max(64, min(ROWS, VALUES // d)), d))
 
     def add(self, X: Dense | sparse.csr_array) -> None:
@@ -58,8 +58,8 @@ class Sketch:
             self._add_sparse(shifted(X, self.shift))
             return
         if not self._parts:
-            self._parts = [np.zeros(self.sketch.shape, order="F") for _ in range(self._threads)]
-        omega = self._signs.astype(np.float64, order="F")
+            self._parts = [np.zeros_like(self.sketch) for _ in range(self._threads)]
+        omega = self._signs.astype(np.float64)
         folded = shared(lambda part, rows: self._fold(X[rows], omega, part), X.shape[0], 2 * omega.size, self._threads)
         for sums, squares in folded:
             self.sums += sums
@@ -74,8 +74,7 @@ class Sketch:
             sums += Z.sum(axis=0)
             flat = Z.reshape(-1)
             squares += ddot(flat, flat)
-            # all in Fortran's order: Y += Z' (Z Omega), in place
-            dgemm(1.0, Z.T, dgemm(1.0, Z.T, omega, trans_a=1), 1.0, self._parts[part], overwrite_c=1)
+            self._parts[part] += Z.T @ (Z @ omega)  # not by SciPy's BLAS, which keeps the interpreter's lock
         return sums, squares
 
     def _add_sparse(self, X: sparse.csr_array) -> None:
