@@ -67,11 +67,11 @@ class Covariance:
 
     def _fold(self, X: Dense | sparse.csr_array, part: int) -> NDArray[np.float64]:
         """Adds rows to the products of one thread; returns their sums (d,)."""
-        products, sums, alone = self._parts[part], np.zeros(X.shape[1]), len(self._parts) == 1
-        piece = np.empty((0, 0) if alone else products.shape)
+        products, sums, in_place = self._parts[part], np.zeros(X.shape[1]), len(self._parts) == 1
+        piece = np.empty((0, 0) if in_place else products.shape)
         for Z in centred(X, self.shift, self._buffers[part]):
             sums += Z.sum(axis=0)
-            if alone:  # Fortran's upper triangle is our lower one; it is added to in place
+            if in_place:  # Fortran's upper triangle is our lower one
                 dsyrk(1.0, Z.T, 1.0, products.T, overwrite_c=1)
             else:  # SciPy's functions keep the interpreter's lock, NumPy's do not
                 np.matmul(Z.T, Z, out=piece)
