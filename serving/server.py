@@ -101,7 +101,8 @@ def _gunicorn(settings: Settings, name: str, self_test: Callable[[], None]) -> d
     return {
         "bind": f"0.0.0.0:{settings.port}",
         "workers": settings.workers,
-        "worker_class": "gthread",
+        # those that gather wait for each other, each in a thread
+        "worker_class": "gthread" if settings.gather else "serving.worker.Worker",
         "threads": CALLERS + 1 if settings.gather else THREADS,  # the last one for /ping
         "preload_app": True,
         "timeout": settings.timeout,
