@@ -31,6 +31,11 @@ def rows(size: Size, base: Path) -> Iterator[Row]:
 
         return PCA(COMPONENTS).fit(X)
 
+    def randomized_too() -> object:
+        from sklearn.decomposition import PCA
+
+        return PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit(X)
+
     def in_batches() -> object:
         from sklearn.decomposition import IncrementalPCA
 
@@ -53,7 +58,7 @@ def rows(size: Size, base: Path) -> Iterator[Row]:
         n,
         "rows",
         lambda: jobs.fit(NAME, randomized, Batch(X)),
-        {"scikit-learn PCA": whole},
+        {"scikit-learn PCA": whole, "scikit-learn PCA, randomized": randomized_too},
         Floor(4.0 * n * d * 2 * COMPONENTS, 4.0 * n * d),  # rows times the sketch, and back
     )
 

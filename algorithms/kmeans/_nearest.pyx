@@ -39,6 +39,31 @@ def squared_distances(
             squared[i] = squared_distance(&X[i, 0], &C[labels[i], 0], d)
 
 
+def nearest_of_costs(
+    const float[:, ::1] X,  # IN: (n, d)
+    const float[:, ::1] C,  # IN: (k, d)
+    const float[:, ::1] costs,  # IN: (n, k) what the centers cost each row, less the offset
+    const float[::1] offset,  # IN: (k,)
+    Py_ssize_t[::1] labels,  # OUT: (n,) the cheapest center of each row, the first of equals
+    double[::1] squared,  # OUT: (n,) its squared Euclidean distance
+):
+    """Whether all costs are finite; where they are not, the output means nothing. In one pass and without the GIL."""
+    cdef Py_ssize_t n = X.shape[0], d = X.shape[1], k = C.shape[0], i, j
+    cdef float cost, least
+    cdef bint finite = True
+    with nogil:
+        for i in range(n):
+            labels[i], least = 0, costs[i, 0] + offset[0]
+            finite &= least - least == 0
+            for j in range(1, k):
+                cost = costs[i, j] + offset[j]
+                finite &= cost - cost == 0
+                if cost < least:
+                    labels[i], least = j, cost
+            squared[i] = squared_distance(&X[i, 0], &C[labels[i], 0], d)
+    return finite
+
+
 cdef inline double squared_distance(const float *x, const float *c, Py_ssize_t d) noexcept nogil:
     cdef double[LANES] sums
     cdef double difference

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from algorithms.errors import UserError
-from algorithms.kmeans._nearest import nearest_of_few, squared_distances
+from algorithms.kmeans._nearest import nearest_of_costs, nearest_of_few, squared_distances
+from algorithms.threads import WORTH, shared, threads_for
 from formats._finite import first_not_finite
 from formats.batch import Dense
 
@@ -53,13 +54,21 @@ class Nearest:
     def costs(self, X: Dense | sparse.csr_array) -> Dense:
         """The squared distances of all pairs, (n, k), less what is the same for all centers."""
         with np.errstate(over="ignore", invalid="ignore"):
-            if self._far and not sparse.issparse(X):
-                cost: Dense = (X - self._shift) @ self._weights
-                cost += self._offset_if_shifted
-            else:
-                cost = X @ self._weights
-                cost += self._offset
+            cost, offset = self._parts(X)
+            cost += offset
         return cost
+
+    def measure(self, X: Dense, C: Dense, labels: NDArray[np.intp], squared: NDArray[np.float64]) -> None:
+        """Writes the index of the nearest center and the squared distance to it, both (n,). Raises UserError."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not nearest_of_costs(X, C, *self._parts(X), labels, squared):
+                raise UserError(TOO_LARGE)
+
+    def _parts(self, X: Dense | sparse.csr_array) -> tuple[Dense, Dense]:
+        """The costs less what is to be added to each row of them."""
+        if self._far and not sparse.issparse(X):
+            return (X - self._shift) @ self._weights, self._offset_if_shifted
+        return X @ self._weights, self._offset
 
 
 def nearest_with_distances(
@@ -73,11 +82,15 @@ def nearest_with_distances(
     if not isinstance(X, np.ndarray):
         labels = find(X)
         return labels, distances(X, C, labels)
-    labels, squared = np.empty(len(X), np.intp), np.empty(len(X))
-    rows = max(1, CACHED // X.shape[1] if len(C) <= PIECEWISE else len(X))
-    for piece in (slice(start, start + rows) for start in range(0, len(X), rows)):
-        labels[piece] = find(X[piece])
-        squared[piece] = distances(X[piece], C, labels[piece])
+    X, labels, squared = np.ascontiguousarray(X), np.empty(len(X), np.intp), np.empty(len(X))
+
+    def measure(_: int, rows: slice) -> None:
+        size = max(1, CACHED // X.shape[1] if len(C) <= PIECEWISE else len(X))
+        for start in range(rows.start, rows.stop, size):
+            piece = slice(start, min(start + size, rows.stop))
+            find.measure(X[piece], C, labels[piece], squared[piece])
+
+    shared(measure, len(X), C.size, threads_for(C.size) if len(X) * C.size >= WORTH else 1)
     return labels, squared
 
 

@@ -14,12 +14,13 @@ from contextlib import nullcontext
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg.blas import dsyr, dsyrk
+from scipy.linalg.blas import dsyr
 
 from algorithms.cluster import Cluster
 from algorithms.device import CPU, Device
+from algorithms.pca.blas import add_products
 from algorithms.pca.decompose import Components, about_zero, leading
-from algorithms.pca.threads import alone, shared, threads_for
+from algorithms.threads import alone, shared, threads_for
 from formats.batch import Dense
 
 ROWS = 256  # of a piece in float64: 784 features of them stay in the cache between being centred and being multiplied
@@ -67,15 +68,10 @@ class Covariance:
 
     def _fold(self, X: Dense | sparse.csr_array, part: int) -> NDArray[np.float64]:
         """Adds rows to the products of one thread; returns their sums (d,)."""
-        products, sums, in_place = self._parts[part], np.zeros(X.shape[1]), len(self._parts) == 1
-        piece = np.empty((0, 0) if in_place else products.shape)
+        sums = np.zeros(X.shape[1])
         for Z in centred(X, self.shift, self._buffers[part]):
             sums += Z.sum(axis=0)
-            if in_place:  # Fortran's upper triangle is our lower one
-                dsyrk(1.0, Z.T, 1.0, products.T, overwrite_c=1)
-            else:  # SciPy's functions keep the interpreter's lock, NumPy's do not
-                np.matmul(Z.T, Z, out=piece)
-                products += piece
+            add_products(Z, self._parts[part])
         return sums
 
     def _add_sparse(self, X: sparse.csr_array, work: NDArray[np.float64]) -> None:

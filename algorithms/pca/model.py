@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from algorithms.device import CPU, Device
 from algorithms.errors import UserError
 from algorithms.pca.covariance import ROWS, centred
-from algorithms.pca.threads import shared, threads_for
+from algorithms.threads import shared, threads_for
 from formats import Batch, Columns, FormatError, ndarray
 from formats._finite import first_not_finite
 from formats.batch import Dense

@@ -15,7 +15,7 @@ from algorithms.cluster import Cluster
 from algorithms.device import CPU, Device
 from algorithms.pca.covariance import ROWS, centred, shifted
 from algorithms.pca.decompose import EPSILON, Components, padded
-from algorithms.pca.threads import shared, threads_for
+from algorithms.threads import shared, threads_for
 from formats.batch import Dense
 
 VALUES = 2**22  # of a piece in float64, at most, unless 64 rows have more

@@ -5,8 +5,9 @@ import threading
 import numpy as np
 import pytest
 
+from algorithms import threads
 from algorithms.cluster import Cluster
-from algorithms.pca import covariance, sketch, threads
+from algorithms.pca import covariance, sketch
 from algorithms.pca.covariance import Covariance
 from algorithms.pca.model import PCAModel
 from algorithms.pca.sketch import Sketch

@@ -1,7 +1,7 @@
 """Rows shared out among threads in each of which BLAS keeps to that thread.
 
-OpenBLAS' own threads wait for each other in every product, spinning, and PCA's are short: a piece of rows that stays in
-the cache. Threads that each go through rows of their own, adding up sums of their own, meet once a block instead.
+OpenBLAS' own threads wait for each other in every product, spinning, and products of a piece of rows that stays in the
+cache are short. Threads that each go through rows of their own, adding up sums of their own, meet once a block instead.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def shared(work: Callable[[int, slice], Result], rows: int, cost: float, threads
         if rows * cost < WORTH:
             return [work(0, slice(0, rows))]
         bounds = [rows * i // threads for i in range(threads + 1)]
-        with ThreadPoolExecutor(threads, "pca") as pool:
+        with ThreadPoolExecutor(threads, "rows") as pool:
             return list(pool.map(work, range(threads), map(slice, bounds, bounds[1:])))
 
 
