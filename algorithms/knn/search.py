@@ -176,6 +176,7 @@ class ListSearch:
 
     def __init__(self, index: Any) -> None:
         self.index = index
+        index.parallel_mode = 3  # queries shared out among threads, in search_preassigned too
         self._inner = index.metric_type == faiss.METRIC_INNER_PRODUCT
         self.width = int(index.d)
         self._centroids = FlatSearch(faiss.downcast_index(index.quantizer))
@@ -197,7 +198,10 @@ class ListSearch:
             distances, numbers = _in_blocks(lambda block: self._in_nearest_lists(block, k), Q, BLOCK)
         if (len(Q) == 1 and numbers[0, -1] < 0) or (len(Q) > 1 and numbers[:, -1].min() < 0):
             lacking = np.flatnonzero(numbers[:, -1] < 0)
-            distances[lacking], numbers[lacking] = found(self.index, Q[lacking], k, self._all_lists)
+            few_enough = max(1, (PRODUCT - 1) // self.width)
+            distances[lacking], numbers[lacking] = _in_blocks(
+                lambda block: found(self.index, block, k, self._all_lists), Q[lacking], few_enough
+            )
         return _negated(distances) if self._inner else distances, numbers
 
     def _in_nearest_lists(self, Q: Dense, k: int) -> Found:
