@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.wsgi import get_content_length, get_input_stream, get_path_info
 
 import formats
@@ -33,8 +33,6 @@ _ANYTHING = "*/*"
 class Invocations:
     """Answers requests with a model.
 
-    Mounted in the Flask application and not one of its views: the contexts that Flask makes for a view take as long as
-    the answer to a row.
     default: what to answer in where the client accepts anything
     verbose: the view of the model for `verbose=true`, where it has one
     """
@@ -53,10 +51,6 @@ class Invocations:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The answer to a request, or what is wrong with it."""
         try:
-            if environ["PATH_INFO"]:
-                raise NotFound
-            if environ["REQUEST_METHOD"] != "POST":
-                raise MethodNotAllowed(["POST"])
             text, name = self._answered(environ)
         except Exception as error:
             return refusal(error, environ, self._settings)(environ, start_response)
@@ -162,5 +156,5 @@ def _status(error: Exception, environ: WSGIEnvironment, settings: Settings) -> t
                 "set MAX_CONTENT_LENGTH (in batch transform: MaxPayloadInMB)"
             )
         case HTTPException(code=int(code)):
-            return code, f"{error.name}: {environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']}{get_path_info(environ)}"
+            return code, f"{error.name}: {environ['REQUEST_METHOD']} /{get_path_info(environ).lstrip('/')}"
     return 500, "the model could not answer; the container's log has the reason"

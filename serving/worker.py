@@ -8,7 +8,9 @@ request is gunicorn's, from its first byte on.
 
 from __future__ import annotations
 
+import errno
 import io
+import math
 import re
 import select
 import socket
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 SMALL = 2**16  # bytes of a request
-QUICK = 0.01  # seconds that an answer may take for the next to be made here too
+PIECE = 2**14  # bytes read at first: those of a request that is handed over are kept until a thread has time for it
+QUICK = 0.01  # seconds that an answer may take here
 SOON = 0.001  # seconds for the rest of a request to come: many clients send the head and the body apart
 HEAD = re.compile(
     rb"(GET|POST) (/[a-z-]*) HTTP/1\.1\r\n"  # no query, nothing to unquote
@@ -36,9 +39,14 @@ UNUSUAL = {"EXPECT", "HTTP2_SETTINGS", "TE", "TRAILER", "TRANSFER_ENCODING", "UP
 
 
 class Connection(TConn):  # type: ignore[misc]
-    """A client's."""
+    """A client's.
 
-    long = False  # whether a thread is at a request that may take long
+    length: bytes in the body of its request, if that is small
+    long: whether a thread is at a request that may take long
+    ended: whether all has been answered, and what may come yet is not read
+    """
+
+    length, long, ended = 0, False, False
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -47,7 +55,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Works until the server ends."""
         self._long = 0  # connections
-        self._took = 0.0  # seconds, for the last small request
+        self._took, self._length = math.inf, 1  # seconds for the last small request, bytes in its body
         self._environ = base_environ(self.cfg) | {
             "QUERY_STRING": "",
             "SCRIPT_NAME": "",
@@ -61,7 +69,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """A new connection waits for its request in the poller, where it holds no thread."""
         try:
             client, address = listener.accept()
-        except OSError:  # another worker was first, or the client is gone
+        except OSError as error:  # another worker was first, or the client is gone
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self.keepalived_conns:
+                self._close(self.keepalived_conns[0])  # and it is tried again
             return
         self.nr_conns += 1
         conn = Connection(self.cfg, client, address, listener.getsockname())
@@ -73,7 +83,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """Answers a request, or hands it to a thread with what has come of it."""
         try:
-            data = client.recv(SMALL)
+            data = client.recv(PIECE)
         except BlockingIOError:
             return
         except OSError:
@@ -81,15 +91,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not data:
             self._close(conn)
             return
+        if conn.ended:
+            return
         data, environ = self._understood(conn, data)
-        if environ is None:
-            self._hand_over(conn, data)
-            self.enqueue_req(conn)
-        elif self.alive and (environ["REQUEST_METHOD"] == "GET" or (self._took < QUICK and not self._long)):
+        asks = environ is None or environ["REQUEST_METHOD"] == "POST"  # the model, and not how the server is
+        conn.length = int(environ.get("CONTENT_LENGTH", 0)) if environ else 0
+        quick = environ is not None and (not asks or self._took * max(1, conn.length / self._length) < QUICK)
+        if environ and quick and self.alive and not (asks and self._long):
             self._answer(conn, environ)
-        else:
-            self._hand_over(conn, data)
+            return
+        self._hand_over(conn, data)
+        if quick:  # as soon as what takes long has ended
             super().enqueue_req(conn)
+        else:
+            self.enqueue_req(conn)
 
     def _understood(self, conn: Connection, data: bytes) -> tuple[bytes, WSGIEnvironment | None]:
         """All that has come of a request, and what it says if it is complete, small and plain."""
@@ -127,8 +142,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _answer(self, conn: Connection, environ: WSGIEnvironment) -> None:
         """Asks the application and sends what it says."""
-        kept = "close" if environ.get("HTTP_CONNECTION", "").lower() == "close" else "keep-alive"
-        lines = [f"Server: {SERVER}", f"Date: {util.http_date()}", f"Connection: {kept}"]
+        self.notify()  # many may be answered before the loop comes round
+        wanted = environ.get("HTTP_CONNECTION", "keep-alive").lower() == "keep-alive"
+        kept = wanted and len(self.keepalived_conns) <= self.max_keepalived
+        connection = "keep-alive" if kept else "close"
+        lines = [f"Server: {SERVER}", f"Date: {util.http_date()}", f"Connection: {connection}"]
 
         def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> None:
             lines.insert(0, f"HTTP/1.1 {status}")
@@ -140,29 +158,30 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             body = b"".join(parts)
             if hasattr(parts, "close"):
                 parts.close()
+            answer = "\r\n".join([*lines, "\r\n"]).encode("latin-1") + body
         except Exception as error:
             self.handle_error(None, conn.sock, conn.client, error)
             self._close(conn)
             return
         if environ["REQUEST_METHOD"] == "POST":
-            self._took = time.perf_counter() - started
-        answer = "\r\n".join([*lines, "\r\n"]).encode("latin-1") + body
+            self._learn(time.perf_counter() - started, conn.length)
         try:
             sent = conn.sock.send(answer)
+            if sent == len(answer) and not kept:  # to close it would take from the client what it has not read
+                conn.sock.shutdown(socket.SHUT_WR)
+                conn.ended = True
         except BlockingIOError:
             sent = 0
         except OSError:
             self._close(conn)
             return
-        if sent == len(answer) and kept == "close":
-            self._close(conn)
-        elif sent == len(answer):
+        if sent == len(answer):
             self.keepalived_conns.remove(conn)  # they are in the order in which they will have waited too long
             conn.set_timeout()
             self.keepalived_conns.append(conn)
         else:  # the client reads slowly
             self._hand_over(conn)
-            sending = self.tpool.submit(_send, conn, answer[sent:], kept == "keep-alive")
+            sending = self.tpool.submit(_send, conn, answer[sent:], kept)
             sending.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
 
     def _hand_over(self, conn: Connection, data: bytes = b"") -> None:
@@ -170,6 +189,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._forget(conn)
         conn.data_ready = True
         conn.init()
+        conn.sock.setblocking(True)
         conn.parser.unreader.unread(data)
 
     def _forget(self, conn: Connection) -> None:
@@ -191,9 +211,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """In a thread; the seconds are the processor's, not those of a client that sends slowly."""
         started = time.thread_time()
         kept = super().handle(conn)
-        if not conn.long:
-            self._took = time.thread_time() - started
+        if conn.length:
+            self._learn(time.thread_time() - started, conn.length)
         return kept
+
+    def _learn(self, seconds: float, length: int) -> None:
+        self._took, self._length = seconds, max(1, length)
 
     def finish_request(self, conn: Connection, fs: Future[object]) -> None:
         """In the main thread, after a thread."""
