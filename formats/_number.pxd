@@ -26,6 +26,7 @@ cdef extern from *:
     int count_trailing_zeros "__builtin_ctzll"(uint64_t bits) nogil
 
 cdef enum:
+    WHOLE_DIGITS = 15  # 10**15 - 1 < 2**53
     MOST_DIGITS = 19  # 10**19 - 1 < 2**64
     GREATEST_POWER = 22  # 10**22 is the last power of ten that is a double
     ENOUGH_POWER = 1000000000  # no text has so many digits that it comes back into range
@@ -64,27 +65,50 @@ cdef inline bint starts(const char *p, const char *word, char case_bit) noexcept
 cdef inline const char *signed_number(const char *p, const char *end, float *value) noexcept nogil:
     """Reads the decimal number at `p`; returns its end, or NULL where there is none. The newline stops every loop."""
     cdef bint negative = p[0] == c'-'
-    cdef const char *start
+    return decimal(p + (negative or p[0] == c'+'), end, negative, False, value)
+
+
+cdef inline const char *json_number(const char *p, const char *end, float *value) noexcept nogil:
+    """As `signed_number`, with the grammar of JSON (RFC 8259, section 6); NULL also where its value is beyond float32,
+    or whole and of more digits than a double holds."""
+    cdef bint negative = p[0] == c'-'
+    p = decimal(p + negative, end, negative, True, value)
+    return p if p != NULL and value[0] - value[0] == 0 else NULL
+
+
+cdef inline const char *decimal(
+    const char *p, const char *end, bint negative, bint json, float *value
+) noexcept nogil:
+    cdef const char *start = p
     cdef const char *point
     cdef uint64_t number = 0
     cdef Py_ssize_t count, power = 0
-    p += negative or p[0] == c'+'
-    start = p
+    cdef bint whole = True
     while is_digit(p[0]):  # few digits, often as many as in the last cell: the processor guesses right
         number = number * 10 + <uint64_t>(p[0] - c'0')
         p += 1
     count = p - start
+    if json and (count == 0 or (count > 1 and start[0] == c'0')):
+        return NULL
     if p[0] == c'.':
+        whole = False
         point = p + 1
         p = digits(point, end, &number)
         power = point - p
         count -= power
+        if json and power == 0:
+            return NULL
     if count == 0:
         return NULL
     if p[0] | 0x20 == c'e':
+        whole = False
         p = exponent(p + 1, &power)
         if p == NULL:
             return NULL
+    if json and whole:
+        if count > WHOLE_DIGITS:
+            return NULL
+        negative = negative and number > 0  # an integer 0 has no sign
     value[0] = rounded(number, count, power, start, p)
     if negative:
         value[0] = -value[0]

