@@ -2,16 +2,8 @@
 
 from libc.math cimport NAN
 
+from formats._gil cimport PyThreadState, let_others, take_back
 from formats._number cimport signed_number, signed_word
-
-cdef extern from "Python.h":
-    ctypedef struct PyThreadState:
-        pass
-    PyThreadState *PyEval_SaveThread()
-    void PyEval_RestoreThread(PyThreadState *state)
-
-cdef enum:
-    LARGE = 65536  # bytes; a request of fewer is scanned sooner than the GIL comes back from another thread
 
 USED_UP, BLANK_LINE, BAD_CELL, BAD_LENGTH = range(4)
 
@@ -32,9 +24,7 @@ def scan(const unsigned char[::1] text, Py_ssize_t position, float[::1] labels, 
     cdef bint labelled = labels.shape[0] > 0
     cdef Py_ssize_t width = features.shape[1], rows = features.shape[0], column
     cdef int stop = 0
-    cdef PyThreadState *state = NULL
-    if text.shape[0] > LARGE:
-        state = PyEval_SaveThread()
+    cdef PyThreadState *state = let_others(text.shape[0])
     while row < rows and line < end:
         if blanks(line)[0] == c'\n' or is_blank_line(line):
             stop = 1
@@ -55,8 +45,7 @@ def scan(const unsigned char[::1] text, Py_ssize_t position, float[::1] labels, 
             break
         line = cell
         row += 1
-    if state != NULL:
-        PyEval_RestoreThread(state)
+    take_back(state)
     return stop, line - start, row, cell - start
 
 

@@ -6,16 +6,8 @@ Whatever is written in another way, refused or not, is left to the parser of all
 from libc.math cimport NAN
 from libc.string cimport memcmp
 
+from formats._gil cimport PyThreadState, let_others, take_back
 from formats._number cimport json_number
-
-cdef extern from "Python.h":
-    ctypedef struct PyThreadState:
-        pass
-    PyThreadState *PyEval_SaveThread()
-    void PyEval_RestoreThread(PyThreadState *state)
-
-cdef enum:
-    LARGE = 65536  # bytes; a request of fewer is scanned sooner than the GIL comes back from another thread
 
 
 def scan(bytes text not None, float[:, ::1] features, bint lines):
@@ -26,13 +18,9 @@ def scan(bytes text not None, float[:, ::1] features, bint lines):
     """
     cdef const char *start = text
     cdef const char *end = start + len(text)
-    cdef Py_ssize_t found
-    cdef PyThreadState *state = NULL
-    if len(text) > LARGE:
-        state = PyEval_SaveThread()
-    found = of_lines(start, end, features) if lines else of_document(start, end, features)
-    if state != NULL:
-        PyEval_RestoreThread(state)
+    cdef PyThreadState *state = let_others(end - start)
+    cdef Py_ssize_t found = of_lines(start, end, features) if lines else of_document(start, end, features)
+    take_back(state)
     return found
 
 
