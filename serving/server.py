@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from algorithms.artifact import LoadedModel
     from serving.settings import Settings
 
-THREADS = 4  # of each worker: one computes, others take in requests, which may come slowly, or answer /ping
+THREADS = 4  # of each worker, for what its main thread does not answer: one computes, others take in what comes slowly
 GPU_GATHER = 0.002  # seconds
 GRACE = 25  # seconds to answer what has been accepted, of the 30 between the platform's SIGTERM and its SIGKILL
 
@@ -103,7 +103,7 @@ def _gunicorn(settings: Settings, name: str, self_test: Callable[[], None]) -> d
         "workers": settings.workers,
         # those that gather wait for each other, each in a thread
         "worker_class": "gthread" if settings.gather else "serving.worker.Worker",
-        "threads": CALLERS + 1 if settings.gather else THREADS,  # the last one for /ping
+        "threads": CALLERS + 1 if settings.gather else THREADS,  # one more than callers, for /ping
         "preload_app": True,
         "timeout": settings.timeout,
         "graceful_timeout": GRACE,
