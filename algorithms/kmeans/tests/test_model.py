@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from algorithms import threads
 from algorithms.errors import UserError
+from algorithms.kmeans import nearest
 from algorithms.kmeans.model import KMeansModel
 from formats import Batch, ndarray
 
@@ -90,6 +92,37 @@ def test_answers(kind):
     assert [column.dtype for column in answer.values()] == [np.float32, np.float32]
     assert answer["closest_cluster"].tolist() == [0, 1, 0, 1]
     assert answer["distance_to_cluster"].tolist() == [0, 5, 2, 1]  # Euclidean, not squared: 25 and 4 would be
+
+
+@pytest.fixture
+def three_threads(monkeypatch):
+    """Which look for the nearest centers of however few rows."""
+    for module in (threads, nearest):
+        monkeypatch.setattr(module, "WORTH", 0)
+    monkeypatch.setattr(nearest, "threads_for", lambda size: 3)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_rows_shared_out_among_threads(three_threads, k, offset):
+    """Each is answered as by itself, and as NumPy would."""
+    rng = np.random.default_rng(k)
+    rows, centers = ((rng.normal(size=(n, 300)) + offset).astype(np.float32) for n in (1000, k))
+    model = KMeansModel(centers)
+    answer = model.predict(Batch(rows))
+    exact = np.linalg.norm(rows.astype(np.float64)[:, None] - centers[None], axis=2)
+    assert np.array_equal(answer["closest_cluster"], exact.argmin(axis=1))
+    np.testing.assert_allclose(answer["distance_to_cluster"], exact.min(axis=1), rtol=1e-6)
+    for i in (0, 499, 999):
+        alone = model.predict(Batch(rows[i : i + 1]))
+        assert all(alone[name][0] == column[i] for name, column in answer.items())
+
+
+def test_values_that_are_too_large_for_a_thread(three_threads):
+    rows = np.zeros((40_000, 2), np.float32)
+    rows[-1] = 3e38
+    with pytest.raises(UserError, match="too large"):
+        KMeansModel(np.full((1, 2), -3e38, np.float32)).predict(Batch(rows))
 
 
 def test_no_rows_no_answers():
