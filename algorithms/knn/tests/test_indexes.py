@@ -79,6 +79,18 @@ def test_every_row_of_a_packed_index_can_be_asked_for():
     assert all(sorted(row) == list(range(300)) for row in labels.tolist())
 
 
+def test_packed_rows_of_all_lists_do_not_depend_on_the_batch():
+    """A list holds too few rows, and so many queries that faiss would find all lists by products."""
+    rows, queries = normal(600, 24) + 100, normal(2000, 24, seed=1) + 100
+    given = {"index_type": PQ, "faiss_index_pq_m": 4, "faiss_index_ivf_nlists": 100, "_faiss_index_nprobe": 1}
+    model = train(rows, k=60, **given)
+    distances, labels = neighbours(model, queries)
+    for i in range(0, 2000, 100):
+        alone = neighbours(model, queries[i : i + 1])
+        assert np.array_equal(alone[0][0], distances[i])
+        assert np.array_equal(alone[1][0], labels[i])
+
+
 def test_few_lists_find_most():
     rows, queries = normal(3000, 6), normal(300, 6, seed=1)
     wanted = nearest(queries, rows, 10)[1]
